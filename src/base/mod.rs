@@ -1,0 +1,17 @@
+//! Nouns with units that every layer shares: digests, paths inside an image, lengths, secrets, progress.
+//!
+//! Never does I/O, knows no format. A helper enters here when two layers need it, never in hope.
+
+mod digest;
+mod interrupt;
+mod path;
+mod progress;
+mod secret;
+mod size;
+
+pub use digest::{Sha256Digest, Sha256Hasher};
+pub use interrupt::{Interrupt, Interrupted};
+pub use path::{ImagePath, ImagePathError};
+pub use progress::{Progress, Silent};
+pub use secret::Secret;
+pub use size::{ByteLen, ByteLenError};

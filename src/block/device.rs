@@ -1,0 +1,202 @@
+//! What can be read and written at an offset.
+
+use std::cell::RefCell;
+use std::fs::File;
+use std::io;
+use std::sync::Arc;
+
+/// Why bytes could not be had. Offsets are in bytes from the start of the device that was asked.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The system failed to read.
+    #[error("cannot read {len} bytes at offset {offset}")]
+    Read {
+        /// Where.
+        offset: u64,
+        /// How many.
+        len: usize,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// The system failed to write.
+    #[error("cannot write {len} bytes at offset {offset}")]
+    Write {
+        /// Where.
+        offset: u64,
+        /// How many.
+        len: usize,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// The range leaves the device.
+    #[error("{len} bytes at offset {offset} reach past the end at {device_len}")]
+    OutOfBounds {
+        /// Where.
+        offset: u64,
+        /// How many.
+        len: u64,
+        /// The length of the device.
+        device_len: u64,
+    },
+}
+
+impl Error {
+    /// Refuses a range that leaves a device of `device_len` bytes.
+    ///
+    /// # Errors
+    /// [`Error::OutOfBounds`]
+    pub fn check_bounds(offset: u64, len: usize, device_len: u64) -> Result<(), Self> {
+        let len = u64::try_from(len).unwrap_or(u64::MAX);
+        match offset.checked_add(len) {
+            Some(end) if end <= device_len => Ok(()),
+            _ => Err(Self::OutOfBounds { offset, len, device_len }),
+        }
+    }
+}
+
+/// Bytes that can be read at any offset; whole reads only.
+pub trait ReadAt {
+    /// The length in bytes.
+    fn len_bytes(&self) -> u64;
+
+    /// Fills `buf` with the bytes from `offset` on.
+    ///
+    /// # Errors
+    /// [`Error::OutOfBounds`] when the range leaves the device, [`Error::Read`] when the system fails.
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<(), Error>;
+}
+
+/// A [`ReadAt`] that can be written too. Takes `&self`, like a file: two filesystems may stand on one device.
+pub trait Device: ReadAt {
+    /// Puts `bytes` at `offset`. The length of the device does not change.
+    ///
+    /// # Errors
+    /// [`Error::OutOfBounds`] when the range leaves the device, [`Error::Write`] when the system fails.
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> Result<(), Error>;
+}
+
+impl<T: ReadAt + ?Sized> ReadAt for &T {
+    fn len_bytes(&self) -> u64 {
+        (**self).len_bytes()
+    }
+
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<(), Error> {
+        (**self).read_at(offset, buf)
+    }
+}
+
+impl<T: ReadAt + ?Sized> ReadAt for Arc<T> {
+    fn len_bytes(&self) -> u64 {
+        (**self).len_bytes()
+    }
+
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<(), Error> {
+        (**self).read_at(offset, buf)
+    }
+}
+
+impl<T: Device + ?Sized> Device for &T {
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> Result<(), Error> {
+        (**self).write_at(offset, bytes)
+    }
+}
+
+/// A file on the host, read only.
+#[derive(Debug)]
+pub struct FileDevice {
+    file: File,
+    len_bytes: u64,
+}
+
+impl FileDevice {
+    /// Takes an open file at the length it has now.
+    ///
+    /// # Errors
+    /// What the system says when asked for the length.
+    pub fn new(file: File) -> io::Result<Self> {
+        let len_bytes = file.metadata()?.len();
+        Ok(Self { file, len_bytes })
+    }
+
+    /// The file behind.
+    #[must_use]
+    pub fn file(&self) -> &File {
+        &self.file
+    }
+}
+
+impl ReadAt for FileDevice {
+    fn len_bytes(&self) -> u64 {
+        self.len_bytes
+    }
+
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<(), Error> {
+        Error::check_bounds(offset, buf.len(), self.len_bytes)?;
+        let len = buf.len();
+        read_exact_at(&self.file, buf, offset).map_err(|source| Error::Read { offset, len, source })
+    }
+}
+
+#[cfg(unix)]
+fn read_exact_at(file: &File, buf: &mut [u8], offset: u64) -> io::Result<()> {
+    std::os::unix::fs::FileExt::read_exact_at(file, buf, offset)
+}
+
+#[cfg(windows)]
+fn read_exact_at(file: &File, mut buf: &mut [u8], mut offset: u64) -> io::Result<()> {
+    while !buf.is_empty() {
+        let count = std::os::windows::fs::FileExt::seek_read(file, buf, offset)?;
+        if count == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        buf = &mut buf[count..];
+        offset += count as u64;
+    }
+    Ok(())
+}
+
+/// A device in memory: for tests, and for filesystems built from nothing.
+#[derive(Clone, Debug, Default)]
+pub struct Memory(RefCell<Vec<u8>>);
+
+impl Memory {
+    /// A device that holds `bytes`.
+    #[must_use]
+    pub fn new(bytes: Vec<u8>) -> Self {
+        Self(RefCell::new(bytes))
+    }
+
+    /// Gives the bytes back.
+    #[must_use]
+    pub fn into_bytes(self) -> Vec<u8> {
+        self.0.into_inner()
+    }
+}
+
+impl ReadAt for Memory {
+    fn len_bytes(&self) -> u64 {
+        self.0.borrow().len() as u64
+    }
+
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<(), Error> {
+        let bytes = self.0.borrow();
+        Error::check_bounds(offset, buf.len(), bytes.len() as u64)?;
+        // In bounds of a Vec, so it fits usize.
+        let start = usize::try_from(offset).unwrap_or(usize::MAX);
+        buf.copy_from_slice(&bytes[start..start + buf.len()]);
+        Ok(())
+    }
+}
+
+impl Device for Memory {
+    fn write_at(&self, offset: u64, source: &[u8]) -> Result<(), Error> {
+        let mut bytes = self.0.borrow_mut();
+        Error::check_bounds(offset, source.len(), bytes.len() as u64)?;
+        let start = usize::try_from(offset).unwrap_or(usize::MAX);
+        bytes[start..start + source.len()].copy_from_slice(source);
+        Ok(())
+    }
+}

@@ -1,0 +1,11 @@
+//! Numbered bytes: devices, windows on them, and the copy-on-write overlay that every edit goes into.
+//!
+//! Knows nothing of partitions or files. A base image is only ever a [`ReadAt`], so nothing here can write to it.
+
+mod device;
+mod overlay;
+mod slice;
+
+pub use device::{Device, Error, FileDevice, Memory, ReadAt};
+pub use overlay::{Extent, Overlay};
+pub use slice::Slice;

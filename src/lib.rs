@@ -1,0 +1,34 @@
+//! `cardpress` presses one Raspberry Pi OS image into many: one finished image, or card, per node.
+//!
+//! ```text
+//! profile ─▶ plan ─▶ [NodePlan: Vec<Edit>] ────────────────────────┐
+//! archive or file ─▶ source ─▶ base image ─▶ block::Overlay ─▶ image::{table, fat, ext4}   build::apply
+//!                                                    └─ base + dirty blocks ─▶ sink ─▶ file ─▶ build::verify
+//! ```
+//!
+//! The layers, from the edge inwards; each imports only from layers further down.
+//!
+//! | layer      | what it holds | what it never does |
+//! |------------|---------------|--------------------|
+//! | [`cli`]    | words in, words out: arguments, progress, reports, exit status | reads no image |
+//! | [`build`]  | the conductor: one plan and one base make one pressed image | knows no flags, no terminal, no TOML |
+//! | [`plan`]   | intent as values: profile, cluster, edits | touches no disk, network, clock or randomness |
+//! | [`source`] | where base images come from: archives, the cache | knows no nodes |
+//! | [`sink`]   | where pressed images go | knows no nodes; it alone writes what lasts |
+//! | [`image`]  | what the bytes mean: partition tables, FAT, ext4 | has not heard of Raspberry Pi |
+//! | [`block`]  | numbered bytes and the copy-on-write overlay | knows no partitions and no files |
+//! | [`base`]   | nouns with units | imports nothing of ours |
+//!
+//! Start with [`plan::Edit`], the one change, then [`build`].
+//!
+//! Deliberately absent: mounting, chroot, root rights, virtual machines, journal writing (we never run beside a
+//! kernel), and any write to a base image.
+
+pub mod base;
+pub mod block;
+pub mod build;
+pub mod cli;
+pub mod image;
+pub mod plan;
+pub mod sink;
+pub mod source;

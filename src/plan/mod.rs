@@ -1,0 +1,18 @@
+//! Intent as values: what each node of a cluster will be, decided before any image is opened for writing.
+//!
+//! ```text
+//! profile.toml ─▶ profile::load ─▶ Cluster ─┐
+//! base image ─▶ build::facts ─▶ OsFacts ────┼─▶ resolve ─▶ NodePlan { edits: Vec<Edit> }
+//! seed ─────────────────────────────────────┘
+//! ```
+//!
+//! Pure: the same profile, facts and seed give the same plan. No disk, no network, no clock, no randomness; the
+//! few files a profile names are read through `profile::Surroundings`, which the caller provides.
+
+mod cluster;
+mod edit;
+mod facts;
+
+pub use cluster::*;
+pub use edit::{Action, Content, Edit, NodePlan, Owner};
+pub use facts::{Arch, FileFact, FirstBoot, FirstUser, Found, NetworkStack, OsFacts, Release, Tree, Variant};
