@@ -12,6 +12,7 @@
 mod cluster;
 mod edit;
 mod facts;
+pub mod profile;
 
 pub use cluster::*;
 pub use edit::{Action, Content, Edit, NodePlan, Owner};
