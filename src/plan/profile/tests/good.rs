@@ -7,7 +7,7 @@ use crate::base::{ByteLen, Secret};
 use crate::plan::*;
 
 /// The sketch of the design, less its recipes.
-const SKETCH: &str = r#"
+const SKETCH: &str = r##"
 schema = 1
 extends = ["common.toml"]
 
@@ -60,7 +60,7 @@ address = "192.168.1.200"
 name = "worker[1-7]"
 role = "worker"
 address = "192.168.1.[201-207]"
-"#;
+"##;
 
 fn sketch() -> World {
     World::with(&SKETCH.replace("HASH", HASH))
@@ -185,13 +185,15 @@ fn a_prefix_stands_in_for_a_subnet() {
 fn padded_ranges_and_ranges_in_cidrs_are_spelled_out() {
     let profile = one_node("address = \"192.168.1.[9-11]/24\"").replace("pi1", "pi[09-11]");
     let nodes = World::with(&profile).loaded().cluster.nodes;
-    let nodes: Vec<String> = nodes.iter().map(|node| format!("{} {}", node.name, node.addresses[0])).collect();
+    let nodes: Vec<String> =
+        nodes.iter().map(|node| format!("{} {}", node.name, node.addresses[0])).collect();
     assert_eq!(nodes, ["pi09 192.168.1.9/24", "pi10 192.168.1.10/24", "pi11 192.168.1.11/24"]);
 }
 
 #[test]
 fn keyboards_are_a_word_or_a_table() {
-    let keyboard = settings_of("keyboard = { layout = \"us\", variant = \"intl\", model = \"pc105\" }").keyboard;
+    let keyboard =
+        settings_of("keyboard = { layout = \"us\", variant = \"intl\", model = \"pc105\" }").keyboard;
     let expected = Keyboard {
         layout: "us".into(),
         model: Some("pc105".into()),
@@ -261,7 +263,8 @@ fn wifi_has_a_key_from_elsewhere_and_an_address_of_its_own() {
         "[node.wifi]\nssid = \"attic\"\ncountry = \"GB\"\nhidden = true\naddress = \"192.168.1.9\"\n\
          passphrase = { env = \"WIFI\" }",
     );
-    let wifi = World::with(&profile).env("WIFI", "open sesame").loaded().cluster.nodes.remove(0).settings.wifi;
+    let wifi =
+        World::with(&profile).env("WIFI", "open sesame").loaded().cluster.nodes.remove(0).settings.wifi;
     let expected = Wifi {
         ssid: "attic".into(),
         passphrase: Some(WifiKey::Passphrase(Secret::new("open sesame".into()))),
@@ -313,7 +316,10 @@ fn the_rest_of_the_tree_is_read() {
     assert_eq!(settings.units_enable, ["a.service"]);
     assert_eq!((&settings.units_disable[0][..], &settings.units_mask[0][..]), ("b.timer", "b.timer"));
     assert_eq!(settings.hosts[0].names, ["nas.lan", "nas"]);
-    assert_eq!((settings.directories[0].path.as_str(), settings.directories[0].mode), ("/srv/x", Some(0o1777)));
+    assert_eq!(
+        (settings.directories[0].path.as_str(), settings.directories[0].mode),
+        ("/srv/x", Some(0o1777))
+    );
     assert_eq!(settings.symlinks[0].target, "b");
     assert_eq!((&settings.fstab[0].options[..], settings.fstab[0].pass), ("size=1G", 2));
     assert_eq!((&settings.fstab[1].options[..], settings.fstab[1].pass), ("defaults", 0));

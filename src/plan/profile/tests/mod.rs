@@ -15,7 +15,8 @@ const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJd0aIeYmUpWpCrwV5VHP5ooJ
 const ECDSA_KEY: &str = "ecdsa-sha2-nistp256 AAAAE2VjZHNhLXNoYTItbmlzdHAyNTYAAAAIbmlzdHAyNTYAAABBBFAN6dphBWMqUIJUiqmPAt9W7rzeDoOgEHVTNckz716+0ynS+aisxeMCe0bd4cCWE++IEkDgOsmes7kdgOAQvcc= work";
 const RSA_KEY: &str = "ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAABAQC1v8h/sU6Iu4HX6dIy+akunog3xuauh95tptfxClgM3c5VdnOvdh8EF1iW/tklumRxWp7y4h6zr6HeBED/SQrwvJ6zR5wowhYgyVUz0e2q21SYh3OvtIo2eB2eXqr4szRKYHzrekURsOR30Zo70YTfZ6dW3g5JcSvaWc1a872xf3M8k8JNfikI5IA5z4YRQFsCfwU8xjWZMyf7m3OMzaO33gRgy8qxRX/yw7r+nvd8kGxi/wpq5HBp/50mOgMjXBBfl7XutrH3kksxQv1O5hx6m1ExlQCxzb66eDaZLfzzXupXQnVIppKeaL7oCthcO+6abdmIOiRI+GS20L3ee/oJ old";
 /// `hunter2` by `openssl passwd -6 -salt saltsalt`.
-const HASH: &str = "$6$saltsalt$8iYtNHxjWRl.NF6oNZ5tF.iKFlQREaXBLlSmZKP6dy9l5z3vsooWNW0/GZ6Nej73/TFug6pIPSqbJoCT6dfnj.";
+const HASH: &str =
+    "$6$saltsalt$8iYtNHxjWRl.NF6oNZ5tF.iKFlQREaXBLlSmZKP6dy9l5z3vsooWNW0/GZ6Nej73/TFug6pIPSqbJoCT6dfnj.";
 
 /// Files, variables and a home folder that exist only here.
 #[derive(Default)]
