@@ -7,13 +7,17 @@
 //! ```
 //!
 //! Pure: the same profile, facts and seed give the same plan. No disk, no network, no clock, no randomness; the
-//! few files a profile names are read through `profile::Surroundings`, which the caller provides.
+//! few files a profile names are read through [`profile::Surroundings`], which the caller provides.
 
 mod cluster;
 mod edit;
 mod facts;
 pub mod profile;
+mod resolve;
+mod seed;
 
 pub use cluster::*;
 pub use edit::{Action, Content, Edit, NodePlan, Owner};
 pub use facts::{Arch, FileFact, FirstBoot, FirstUser, Found, NetworkStack, OsFacts, Release, Tree, Variant};
+pub use resolve::{Fault, Faults, Problem, host_keys, resolve, wanted_paths};
+pub use seed::Seed;

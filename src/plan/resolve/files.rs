@@ -1,0 +1,69 @@
+//! `remove`, `[[directory]]`, `[[file]]` and `[[symlink]]`: what the profile says of single paths.
+
+use super::draft::Draft;
+use super::fault::nearest;
+use super::{Context, Problem};
+use crate::base::ImagePath;
+use crate::plan::{Owner, OwnerName};
+
+pub(super) fn removals(context: &Context, draft: &mut Draft) {
+    for path in &context.settings().removals {
+        if draft.exists(path.as_str()) {
+            draft.remove(path.as_str());
+        } else {
+            draft.warn(format!("`{path}` is not in the image"));
+        }
+    }
+}
+
+pub(super) fn directories(context: &Context, draft: &mut Draft) {
+    for directory in &context.settings().directories {
+        let owner = owner(directory.owner.as_ref(), draft).unwrap_or(Owner::ROOT);
+        draft.make_directory(directory.path.as_str(), directory.mode.unwrap_or(0o755), owner);
+    }
+}
+
+pub(super) fn files(context: &Context, draft: &mut Draft) {
+    for file in &context.settings().files {
+        if file.content.is_secret() && on_boot(&file.path, context) {
+            draft.fault(Problem::SecretOnBoot { path: file.path.to_string() });
+            continue;
+        }
+        let owner = owner(file.owner.as_ref(), draft);
+        draft.write_with(file.path.as_str(), file.content.clone(), file.mode, owner);
+    }
+}
+
+pub(super) fn symlinks(context: &Context, draft: &mut Draft) {
+    for link in &context.settings().symlinks {
+        if on_boot(&link.path, context) {
+            let why = "FAT has no symbolic links";
+            let value = link.path.to_string();
+            draft.fault(Problem::BadValue { value, place: "the boot partition", why });
+            continue;
+        }
+        draft.symlink(link.path.as_str(), link.target.clone());
+    }
+}
+
+fn on_boot(path: &ImagePath, context: &Context) -> bool {
+    path.below(&context.facts.boot_mount).is_some()
+}
+
+/// Names are looked up in the accounts as they will be on the node.
+fn owner(name: Option<&OwnerName>, draft: &mut Draft) -> Option<Owner> {
+    let OwnerName { user, group } = name?;
+    let uid = user.parse().ok().or_else(|| Some(draft.accounts.user(user)?.owner.uid));
+    let gid = group.parse().ok().or_else(|| draft.accounts.group_id(group));
+    if uid.is_none() {
+        let names = draft.accounts.user_names();
+        let nearest = nearest(user, names.iter().map(String::as_str));
+        draft.fault(Problem::Missing { what: "user", name: user.clone(), nearest });
+    }
+    if gid.is_none() {
+        let names = draft.accounts.group_names();
+        let nearest = nearest(group, names.iter().map(String::as_str));
+        draft.fault(Problem::Missing { what: "group", name: group.clone(), nearest });
+    }
+    Some(Owner { uid: uid?, gid: gid? })
+}

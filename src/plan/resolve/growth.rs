@@ -1,0 +1,66 @@
+//! Growing the root filesystem: left to the image's first boot, or done offline and the image told so.
+
+use super::cmdline::Cmdline;
+use super::draft::Draft;
+use super::{Context, Problem, units};
+use crate::plan::{Action, FirstBoot};
+
+pub(super) const GROWFS: &str = "systemd-growfs-root.service";
+
+pub(super) fn apply(context: &Context, draft: &mut Draft) {
+    match context.cluster.image.grow {
+        Some(len) => {
+            tell_the_machinery(context, draft);
+            draft.finally(Action::GrowImage(len));
+        }
+        None => keep_growing(context, draft),
+    }
+}
+
+/// trixie: an initramfs script grows the partition (word `resize`); the filesystem is grown by
+/// `systemd-growfs-root.service`, which `rpi-resize.service` wants. That one has `ConditionFirstBoot=yes`, which a
+/// real machine-id makes false. systemd starts what a unit wants even when the unit's own condition fails, but a
+/// link of our own does not depend on that: growing a grown filesystem does nothing.
+fn keep_growing(context: &Context, draft: &mut Draft) {
+    if context.facts.first_boot != FirstBoot::ResizeWord {
+        return;
+    }
+    let Some((path, _)) = units::find(GROWFS, draft) else {
+        draft.warn(format!("`{GROWFS}` is not in the image: will the root filesystem grow?"));
+        return;
+    };
+    draft.symlink(&format!("/etc/systemd/system/local-fs.target.wants/{GROWFS}"), path);
+}
+
+/// Without its token none of the three machineries starts.
+fn tell_the_machinery(context: &Context, draft: &mut Draft) {
+    let path = context.boot_path("cmdline.txt");
+    let Some(text) = draft.text(&path) else {
+        if context.facts.first_boot != FirstBoot::None {
+            draft.fault(Problem::NoFile { path, needed_for: "the token that grows the root" });
+        }
+        return;
+    };
+    let mut line = Cmdline::parse(&text);
+    match context.facts.first_boot {
+        FirstBoot::None => return,
+        FirstBoot::InitResize => line.remove("init=/usr/lib/raspi-config/init_resize.sh"),
+        FirstBoot::SysModsFirstboot => line.remove("init=/usr/lib/raspberrypi-sys-mods/firstboot"),
+        FirstBoot::ResizeWord => {
+            line.remove("resize");
+            for unit in ["rpi-resize.service", GROWFS] {
+                if units::is_known(unit, draft) {
+                    units::mask(unit, draft);
+                }
+            }
+        }
+    }
+    // Both scripts take away the `quiet` that only they wanted, and the workaround for their reboot.
+    if context.facts.first_boot != FirstBoot::ResizeWord {
+        line.remove("sdhci.debug_quirks2=4");
+        if !line.has("splash") {
+            line.remove("quiet");
+        }
+    }
+    draft.write(&path, line.text());
+}
