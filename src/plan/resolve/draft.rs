@@ -138,12 +138,21 @@ impl<'a> Draft<'a> {
         self.files.contains_key(&path)
             || self.links.contains_key(&path)
             || self.directories.contains_key(&path)
-            || self.origin(&path).is_some_and(|origin| self.tree.exists(origin.as_str()))
+            || self.origin(&path).is_some_and(|origin| self.tree_has(&origin))
     }
 
     /// Is it there in the image itself, whatever the draft did?
     pub(super) fn in_image(&self, path: &str) -> bool {
-        self.tree.exists(path)
+        path.parse().is_ok_and(|path| self.tree_has(&path))
+    }
+
+    /// In the tree by itself, or named by the directory that holds it.
+    fn tree_has(&self, path: &ImagePath) -> bool {
+        let named = || {
+            let (dir, name) = (path.parent()?, path.file_name()?);
+            Some(self.tree.names(dir.as_str()).iter().any(|other| other == name))
+        };
+        self.tree.exists(path.as_str()) || named() == Some(true)
     }
 
     /// What the file holds now; `None` when there is none.
@@ -230,7 +239,7 @@ impl<'a> Draft<'a> {
         self.files.retain(|other, _| stays(other));
         self.links.retain(|other, _| stays(other));
         self.directories.retain(|other, _| stays(other));
-        let in_tree = self.origin(&path).is_some_and(|origin| self.tree.exists(origin.as_str()));
+        let in_tree = self.origin(&path).is_some_and(|origin| self.tree_has(&origin));
         if in_tree {
             self.removals.insert(path, self.section);
         }

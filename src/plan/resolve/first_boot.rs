@@ -1,9 +1,121 @@
-//! What can only be done on the node: packages, a locale to compile, the profile's scripts.
+//! What can only be done on the node: packages, a locale to compile, units that a package brings, the profile's
+//! scripts. One small runner does them in order, each once (`src/plan/first-boot/`).
+//!
+//! ```text
+//! /etc/systemd/system/cardpress-first-boot.service      started with multi-user.target, blocks nothing
+//! /usr/local/lib/cardpress/first-boot                   the runner
+//! /usr/local/lib/cardpress/first-boot.d/NN-NAME         what is run, 0700
+//! /usr/local/lib/cardpress/needs-network                the names of those that wait for it, one a line
+//! /usr/local/bin/cardpress-status                       says how far it is
+//! /var/lib/cardpress/NN-NAME.done                       written on the node
+//! /var/log/cardpress/NN-NAME.log                        likewise
+//! ```
 
-use super::Context;
 use super::draft::Draft;
+use super::{Context, Problem};
+use crate::plan::{Content, Owner};
 
-/// Paths that planning looks at.
-pub(super) const PATHS: [&str; 0] = [];
+const LIB: &str = "/usr/local/lib/cardpress";
+const UNIT: &str = "cardpress-first-boot.service";
+const UNIT_TEXT: &str = include_str!("../first-boot/cardpress-first-boot.service");
+const RUNNER: &str = include_str!("../first-boot/first-boot");
+const STATUS: &str = include_str!("../first-boot/cardpress-status");
+const PACKAGES: &str = include_str!("../first-boot/packages.sh");
 
-pub(super) fn apply(_context: &Context, _draft: &mut Draft) {}
+/// One thing to run.
+struct Step {
+    name: String,
+    script: Content,
+    needs_network: bool,
+}
+
+pub(super) fn apply(context: &Context, draft: &mut Draft) {
+    let steps = steps(context, draft);
+    if steps.is_empty() {
+        return;
+    }
+    let width = steps.len().to_string().len().max(2);
+    let mut needs_network = String::new();
+    for (index, step) in steps.into_iter().enumerate() {
+        let name = format!("{:0width$}-{}", index + 1, step.name);
+        if step.needs_network {
+            needs_network.push_str(&format!("{name}\n"));
+        }
+        draft.write_with(&format!("{LIB}/first-boot.d/{name}"), step.script, Some(0o700), Some(Owner::ROOT));
+    }
+    draft.write(&format!("{LIB}/needs-network"), needs_network);
+    let program = |draft: &mut Draft, path: &str, text: &str| {
+        draft.write_with(path, Content::text(text), Some(0o755), Some(Owner::ROOT));
+    };
+    program(draft, &format!("{LIB}/first-boot"), RUNNER);
+    program(draft, "/usr/local/bin/cardpress-status", STATUS);
+    let unit = format!("/etc/systemd/system/{UNIT}");
+    draft.write_with(&unit, Content::text(UNIT_TEXT), Some(0o644), Some(Owner::ROOT));
+    super::units::enable(UNIT, context, draft);
+}
+
+/// What cardpress itself needs comes first, then the profile's scripts as they stand.
+fn steps(context: &Context, draft: &mut Draft) -> Vec<Step> {
+    let mut steps = Vec::new();
+    let shell = |name: &str, lines: &str| Step {
+        name: name.to_owned(),
+        script: Content::text(format!("#!/bin/sh\nset -eu\n{lines}\n")),
+        needs_network: false,
+    };
+    for (name, lines) in std::mem::take(&mut draft.first_boot_steps) {
+        steps.push(shell(name, &lines));
+    }
+    let packages = &context.settings().packages;
+    for name in packages.iter().filter(|name| !is_package(name)) {
+        let value = name.escape_debug().to_string();
+        let why = "a package is lower-case letters, digits, `+`, `-`, `.`, with `:arch` or `=version`";
+        draft.fault(Problem::BadValue { value, place: "package", why });
+    }
+    if !packages.is_empty() {
+        // The script takes its arguments from itself, so that it can be run by hand as it is.
+        let set = format!("set -eu\nset -- {}\n", packages.join(" "));
+        let script = Content::text(PACKAGES.replacen("set -eu\n", &set, 1));
+        steps.push(Step { name: String::from("packages"), script, needs_network: true });
+    }
+    let late = std::mem::take(&mut draft.late_units);
+    if !late.is_empty() {
+        steps.push(shell("services", &format!("systemctl enable --now {}", late.join(" "))));
+    }
+    for script in &context.settings().first_boot {
+        if !is_name(&script.name) {
+            let value = script.name.escape_debug().to_string();
+            let why = "a script's name is letters, digits, `-`, `_` and `.`";
+            draft.fault(Problem::BadValue { value, place: "first-boot.d", why });
+        }
+        if !script.script.starts_with(b"#!") {
+            let why = "a script's first line must be `#!` and its interpreter";
+            draft.fault(Problem::BadValue { value: script.name.clone(), place: "first-boot.d", why });
+        }
+        steps.push(Step {
+            name: script.name.clone(),
+            script: Content::Plain(script.script.clone()),
+            needs_network: script.needs_network,
+        });
+    }
+    steps
+}
+
+/// Debian Policy §5.6.7, with what `apt-get install` takes behind it.
+fn is_package(name: &str) -> bool {
+    let sound = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "+-.".contains(c);
+    let (bare, version) = name.split_once('=').map_or((name, None), |(bare, version)| (bare, Some(version)));
+    let (bare, arch) = bare.split_once(':').map_or((bare, "any"), |(bare, arch)| (bare, arch));
+    bare.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit())
+        && bare.chars().all(sound)
+        && !arch.is_empty()
+        && arch.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit())
+        && version.is_none_or(|v| {
+            !v.is_empty() && v.chars().all(|c| c.is_ascii_alphanumeric() || "+-.:~".contains(c))
+        })
+}
+
+fn is_name(name: &str) -> bool {
+    !name.is_empty()
+        && name.len() <= 200
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
+}

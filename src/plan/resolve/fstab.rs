@@ -21,15 +21,9 @@ pub(super) fn apply(context: &Context, draft: &mut Draft) {
                 && mount == escape(&entry.mount)
                 && (entry.mount != "none" || device == escape(&entry.device))
         };
-        match lines.iter().position(same) {
-            Some(at) => {
-                let first = std::mem::replace(&mut lines[at], String::new());
-                drop(first);
-                lines.retain(|other| !same(other));
-                lines.insert(at.min(lines.len()), line);
-            }
-            None => lines.push(line),
-        }
+        let at = lines.iter().position(same).unwrap_or(lines.len());
+        lines.retain(|other| !same(other));
+        lines.insert(at.min(lines.len()), line);
         if entry.mount.starts_with('/') && !draft.exists(&entry.mount) {
             draft.make_directory(&entry.mount, 0o755, Owner::ROOT);
         }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{first_boot, growth, locale, ssh, units, users, wizard};
+use super::{growth, locale, ssh, units, users, wizard};
 use crate::base::ImagePath;
 use crate::plan::{Cluster, Settings};
 
@@ -52,7 +52,8 @@ const ALWAYS: &[&str] = &[
 ];
 
 /// Units that planning deals with whatever the profile says.
-const UNITS: [&str; 7] = [
+const UNITS: [&str; 8] = [
+    "cardpress-first-boot.service",
     "getty@tty1.service",
     "regenerate_ssh_host_keys.service",
     "rpi-resize.service",
@@ -71,7 +72,6 @@ pub fn wanted_paths(cluster: &Cluster) -> Vec<ImagePath> {
     let fixed = [ssh::REGENERATE, units::PRESET, wizard::LIGHTDM, wizard::AUTOLOGIN];
     paths.extend(fixed.into_iter().chain(wizard::LEFTOVERS).chain(units::UNIT_DIRS).map(str::to_owned));
     paths.extend(units::WANTS_DIRS.iter().map(|dir| format!("/etc/systemd/system/{dir}")));
-    paths.extend(first_boot::PATHS.iter().map(|&path| path.to_owned()));
     UNITS.iter().for_each(|unit| add_unit(unit, &mut paths));
     paths.extend(users::SKEL.iter().map(|name| format!("/etc/skel/{name}")));
     add_home("pi", &mut paths);
