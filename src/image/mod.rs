@@ -1,1 +1,3 @@
-//! (under construction)
+//! What the bytes mean: partition tables and filesystems. Has not heard of Raspberry Pi.
+
+pub mod table;
