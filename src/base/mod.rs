@@ -2,6 +2,7 @@
 //!
 //! Never does I/O, knows no format. A helper enters here when two layers need it, never in hope.
 
+mod chunks;
 mod digest;
 mod interrupt;
 mod path;
@@ -9,6 +10,7 @@ mod progress;
 mod secret;
 mod size;
 
+pub use chunks::ChunkDigests;
 pub use digest::{Sha256Digest, Sha256Hasher};
 pub use interrupt::{Interrupt, Interrupted};
 pub use path::{ImagePath, ImagePathError};

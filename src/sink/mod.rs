@@ -1,1 +1,6 @@
-//! (under construction)
+//! Where pressed images go. It alone writes what lasts; it knows no nodes.
+
+mod file;
+mod sys;
+
+pub use file::{Copy, Error, Options, Pressed, press, write_atomically};

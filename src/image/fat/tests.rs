@@ -1,0 +1,205 @@
+use std::path::Path;
+use std::process::Command;
+
+use super::*;
+use crate::block::{Memory, Overlay, ReadAt as _};
+
+const TIME: u64 = 1_700_000_000;
+
+/// A filesystem by `mkfs.fat`, with `config.txt`, `cmdline.txt` and `overlays/vc4.dtbo` by mtools.
+fn by_mkfs(mib: u64, options: &[&str]) -> Vec<u8> {
+    let dir = tempfile::tempdir().unwrap();
+    let image = dir.path().join("fat.img");
+    std::fs::File::create(&image).unwrap().set_len(mib << 20).unwrap();
+    let mut mkfs = Command::new("mkfs.fat");
+    run(mkfs.args(["--invariant", "-n", "BOOTFS", "-i", "1A2B3C4D"]).args(options).arg(&image));
+    let local = dir.path().join("local");
+    for (name, bytes) in [("config.txt", &b"arm_64bit=1\n"[..]), ("cmdline.txt", b"root=x\n")] {
+        std::fs::write(&local, bytes).unwrap();
+        run(Command::new("mcopy").arg("-i").arg(&image).arg(&local).arg(format!("::{name}")));
+    }
+    run(Command::new("mmd").arg("-i").arg(&image).arg("::overlays"));
+    std::fs::write(&local, vec![7; 100_000]).unwrap();
+    run(Command::new("mcopy").arg("-i").arg(&image).arg(&local).arg("::overlays/vc4-kms-v3d.dtbo"));
+    std::fs::read(&image).unwrap()
+}
+
+fn run(command: &mut Command) -> String {
+    let output =
+        command.env("LC_ALL", "C").env("TZ", "UTC").output().expect("dosfstools and mtools are installed");
+    let text =
+        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{command:?}: {text}");
+    text
+}
+
+/// `fsck.fat -n` finds nothing, not even something to repair; then what mtools reads.
+fn check_with_oracles(image: &[u8], files: &[(&str, &[u8])]) {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), image).unwrap();
+    let verdict = run(Command::new("fsck.fat").arg("-n").arg("-v").arg(file.path()));
+    for word in ["dirty", "wrong", "Wrong", "Reclaim", "differ", "Bad", "bad ", "truncat"] {
+        assert!(!verdict.contains(word), "{verdict}");
+    }
+    for (path, bytes) in files {
+        assert_eq!(mtools_read(file.path(), path), *bytes, "{path}");
+    }
+}
+
+fn mtools_read(image: &Path, path: &str) -> Vec<u8> {
+    let output = Command::new("mtype").arg("-i").arg(image).arg(format!("::{path}")).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    output.stdout
+}
+
+fn open(device: &dyn Device) -> Result<Fat<'_>, Error> {
+    Fat::open(device, FatTime::from_epoch_seconds(TIME))
+}
+
+/// The shapes Raspberry Pi OS has had: FAT16, FAT32 with 4 sectors, FAT32 with 1 sector to the cluster.
+fn shapes() -> Vec<(&'static str, Vec<u8>)> {
+    vec![
+        ("FAT16", by_mkfs(16, &["-F", "16", "-s", "4"])),
+        ("FAT32 -s 4", by_mkfs(160, &["-F", "32", "-s", "4"])),
+        ("FAT32 -s 1", by_mkfs(48, &["-F", "32", "-s", "1"])),
+    ]
+}
+
+#[test]
+fn edits_satisfy_fsck_and_mtools_on_every_shape() {
+    for (shape, image) in shapes() {
+        let device = Overlay::new(Memory::new(image));
+        let fat = open(&device).unwrap();
+        assert_eq!((fat.volume_id(), fat.label()), (0x1a2b_3c4d, Some("BOOTFS")), "{shape}");
+        assert_eq!(fat.read_file("CMDLINE.TXT", 100).unwrap(), b"root=x\n");
+        assert_eq!(fat.read_file("overlays/vc4-kms-v3d.dtbo", 1 << 20).unwrap(), vec![7; 100_000]);
+        let long = vec![9; 70_001];
+        fat.write_file("cmdline.txt", b"root=y quiet\n").unwrap();
+        fat.write_file("config.txt", &long).unwrap();
+        fat.write_file("a/deep/er/A long name.with dots.txt", b"hello").unwrap();
+        for number in 0..60 {
+            fat.write_file(&format!("overlays/some-overlay-{number}.dtbo"), &[1; 3000]).unwrap();
+        }
+        fat.remove("overlays/vc4-kms-v3d.dtbo").unwrap();
+        fat.write_file("empty", b"").unwrap();
+        fat.set_volume_id(0xcafe_0001).unwrap();
+        let names: Vec<String> = fat.read_dir("").unwrap().into_iter().map(|entry| entry.name).collect();
+        assert_eq!(names, ["a", "cmdline.txt", "config.txt", "empty", "overlays"], "{shape}");
+        fat.close().unwrap();
+
+        let mut bytes = vec![0; usize::try_from(device.len_bytes()).unwrap()];
+        device.read_at(0, &mut bytes).unwrap();
+        let files: [(&str, &[u8]); 4] = [
+            ("cmdline.txt", b"root=y quiet\n"),
+            ("config.txt", &long),
+            ("a/deep/er/A long name.with dots.txt", b"hello"),
+            ("overlays/some-overlay-59.dtbo", &[1; 3000]),
+        ];
+        check_with_oracles(&bytes, &files);
+        let again = Memory::new(bytes);
+        assert_eq!(open(&again).unwrap().volume_id(), 0xcafe_0001, "{shape}");
+    }
+}
+
+#[test]
+fn reading_writes_nothing() {
+    for (shape, image) in shapes() {
+        let device = Overlay::new(Memory::new(image));
+        let fat = open(&device).unwrap();
+        fat.read_dir("overlays").unwrap();
+        fat.read_file("config.txt", 1000).unwrap();
+        fat.close().unwrap();
+        assert_eq!(device.dirty_extents(), [], "{shape}");
+    }
+}
+
+#[test]
+fn the_same_edits_give_the_same_bytes() {
+    let image = by_mkfs(16, &["-F", "16"]);
+    let edited = || {
+        let device = Memory::new(image.clone());
+        let fat = open(&device).unwrap();
+        fat.write_file("dir/new.txt", b"new").unwrap();
+        fat.close().unwrap();
+        device.into_bytes()
+    };
+    assert_eq!(edited(), edited());
+}
+
+#[test]
+fn a_file_that_does_not_fit_is_refused_before_anything_is_written() {
+    for (shape, image) in shapes() {
+        let device = Overlay::new(Memory::new(image));
+        let fat = open(&device).unwrap();
+        let free = fat.free_bytes().unwrap();
+        let bytes = vec![1; usize::try_from(free).unwrap() + 5000];
+        match fat.write_file("new.bin", &bytes) {
+            Err(Error::NoSpace { missing_bytes, free_bytes, .. }) => {
+                assert_eq!(free_bytes, free, "{shape}");
+                assert!((5000..50_000).contains(&missing_bytes), "{shape}: {missing_bytes}");
+            }
+            other => panic!("{shape}: {other:?}"),
+        }
+        fat.close().unwrap();
+        assert_eq!(device.dirty_extents(), [], "{shape}");
+    }
+}
+
+#[test]
+fn what_cannot_be_is_refused_by_name() {
+    let device = Memory::new(by_mkfs(16, &["-F", "16"]));
+    let fat = open(&device).unwrap();
+    assert!(matches!(fat.read_file("none.txt", 9), Err(Error::NotFound(_))));
+    assert!(matches!(fat.read_file("overlays", 9), Err(Error::WrongKind { .. })));
+    assert!(matches!(fat.read_file("config.txt", 3), Err(Error::TooLarge { len_bytes: 12, .. })));
+    assert!(matches!(fat.write_file("overlays", b""), Err(Error::WrongKind { .. })));
+    assert!(matches!(fat.write_file("config.txt/x", b""), Err(Error::WrongKind { .. })));
+    assert!(matches!(fat.write_file("a:b", b""), Err(Error::Name { .. })));
+    assert!(matches!(fat.write_file("../x", b""), Err(Error::Name { .. })));
+    assert!(!fat.exists("nowhere/x").unwrap());
+    assert!(fat.stat("OVERLAYS").unwrap().unwrap().is_dir);
+}
+
+#[test]
+fn a_directory_in_a_ring_and_a_chain_that_leaves_are_corrupt() {
+    let sound = by_mkfs(48, &["-F", "32", "-s", "1"]);
+    let layout = Layout::read(&Memory::new(sound.clone())).unwrap();
+    let with_entry = |cluster: u32, value: u32| {
+        let mut image = sound.clone();
+        let at = usize::try_from(layout.fat_start).unwrap() + cluster as usize * 4;
+        image[at..at + 4].copy_from_slice(&value.to_le_bytes());
+        Memory::new(image)
+    };
+    let root = layout.root_cluster;
+    for value in [root, 1, 0x0800_0000] {
+        let device = with_entry(root, value);
+        assert!(matches!(open(&device), Err(Error::Corrupt(_))), "{value:#x}");
+    }
+    // The 100 kB file leads out of the filesystem half-way: reading it is refused, the rest is not.
+    let chain = (2..layout.cluster_count).find(|cluster| {
+        let at = usize::try_from(layout.fat_start).unwrap() + *cluster as usize * 4;
+        (0..50).all(|step| u32_le(&sound, at + step * 4) == cluster + u32::try_from(step).unwrap() + 1)
+    });
+    let device = with_entry(chain.unwrap() + 20, 0x00f0_0000);
+    let fat = open(&device).unwrap();
+    assert_eq!(fat.read_file("config.txt", 100).unwrap(), b"arm_64bit=1\n");
+    let read = fat.read_file("overlays/vc4-kms-v3d.dtbo", 1 << 20);
+    assert!(matches!(&read, Err(Error::Corrupt(message)) if message.contains("0xf00000")), "{read:?}");
+}
+
+#[test]
+fn a_spoilt_boot_sector_never_panics() {
+    let sound = by_mkfs(16, &["-F", "16"]);
+    for at in (11..90).chain([510, 511]) {
+        for value in [0x00, 0x01, 0x7f, 0x80, 0xff] {
+            let mut image = sound.clone();
+            image[at] = value;
+            let device = Memory::new(image);
+            if let Ok(fat) = open(&device) {
+                let _ = fat.read_file("config.txt", 100);
+                let _ = fat.write_file("config.txt", b"x");
+                let _ = fat.close();
+            }
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! The time that changed files get. It is given, never asked of a clock: bytes must not depend on the day.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+
+use fatfs::{Date, DateTime, Time, TimeProvider};
+
+/// 1980-01-01, the first day FAT can write.
+const FIRST: u64 = 315_532_800;
+/// 2107-12-31 23:59:58, the last moment.
+const LAST: u64 = 4_354_819_198;
+
+/// A moment as FAT writes it: no zone (UTC here), two seconds apart, from 1980 to 2107.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FatTime(u64);
+
+impl FatTime {
+    /// The nearest moment that FAT can write.
+    #[must_use]
+    pub fn from_epoch_seconds(seconds: u64) -> Self {
+        Self(seconds.clamp(FIRST, LAST) & !1)
+    }
+
+    /// A clock that stands still, as `fatfs` wants it: for ever. A run knows one or two, so they are kept.
+    pub(super) fn provider(self) -> &'static Self {
+        static KEPT: Mutex<BTreeMap<u64, &'static FatTime>> = Mutex::new(BTreeMap::new());
+        let mut kept = KEPT.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.entry(self.0).or_insert_with(|| Box::leak(Box::new(self)))
+    }
+}
+
+impl TimeProvider for FatTime {
+    fn get_current_date(&self) -> Date {
+        // Civil from days, proleptic Gregorian, years counted from March (H. Hinnant, chrono-compatible dates).
+        let days = self.0 / 86_400 + 719_468;
+        let (era, day_of_era) = (days / 146_097, days % 146_097);
+        let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+        let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+        let month_from_march = (5 * day_of_year + 2) / 153;
+        let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
+        let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
+        let year = era * 400 + year_of_era + u64::from(month <= 2);
+        let small = |value: u64| u16::try_from(value).unwrap_or(0);
+        Date { year: small(year), month: small(month), day: small(day) }
+    }
+
+    fn get_current_date_time(&self) -> DateTime {
+        let second_of_day = self.0 % 86_400;
+        let small = |value: u64| u16::try_from(value).unwrap_or(0);
+        let time = Time {
+            hour: small(second_of_day / 3600),
+            min: small(second_of_day / 60 % 60),
+            sec: small(second_of_day % 60),
+            millis: 0,
+        };
+        DateTime { date: self.get_current_date(), time }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn date(seconds: u64) -> (u16, u16, u16) {
+        let date = FatTime::from_epoch_seconds(seconds).get_current_date();
+        (date.year, date.month, date.day)
+    }
+
+    #[test]
+    fn seconds_become_dates_and_stay_in_the_range_of_fat() {
+        assert_eq!(date(0), (1980, 1, 1));
+        assert_eq!(date(951_782_400), (2000, 2, 29));
+        assert_eq!(date(1_795_219_200), (2026, 11, 21)); // `date --utc --date=@1795219200`
+        assert_eq!(date(u64::MAX), (2107, 12, 31));
+    }
+}

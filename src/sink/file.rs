@@ -1,0 +1,247 @@
+//! A pressed image as a raw file: it appears whole or not at all.
+//!
+//! The base is shared (reflink) where the filesystem can, else its data is copied and its holes left out; then
+//! the edited blocks go over it. All under a hidden name beside the target, which a rename replaces last.
+
+use std::fs::File;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+use tempfile::NamedTempFile;
+
+use super::sys;
+use crate::base::{ByteLen, Interrupt, Interrupted};
+use crate::block::{self, Extent, ReadAt};
+
+/// Copied between two looks at the interrupt.
+const PIECE: u64 = 16 << 20;
+/// Copied through memory at a time, where the kernel cannot.
+const BUFFER: u64 = 1 << 20;
+
+/// Why an image did not come to be. The target is as it was.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The system failed.
+    #[error("cannot {action} `{}`", .path.display())]
+    Io {
+        /// What was done.
+        action: &'static str,
+        /// Where.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// The disk is too full, seen before anything was written or by the write that failed.
+    #[error(
+        "no space for `{}`: {} needed, {} free, {} missing", .path.display(), ByteLen(*.needed_bytes),
+        ByteLen(*.free_bytes), ByteLen(.needed_bytes.saturating_sub(*.free_bytes))
+    )]
+    NoSpace {
+        /// What was to be written.
+        path: PathBuf,
+        /// What it takes.
+        needed_bytes: u64,
+        /// What is free.
+        free_bytes: u64,
+    },
+    /// The edited blocks could not be read.
+    #[error("cannot read the edited image")]
+    Edited(#[from] block::Error),
+    /// The user asked to stop.
+    #[error(transparent)]
+    Interrupted(#[from] Interrupted),
+}
+
+/// How an image is written.
+#[derive(Clone, Copy, Debug)]
+pub struct Options<'o> {
+    /// The image holds secrets: only its owner may read it.
+    pub secret: bool,
+    /// Share blocks with the base where the filesystem can.
+    pub reflink: bool,
+    /// Looked at between pieces.
+    pub interrupt: &'o Interrupt,
+}
+
+/// How the base got into the image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Copy {
+    /// It shares the blocks of the base.
+    Reflink,
+    /// Its data was copied, its holes are holes.
+    Sparse,
+}
+
+/// A finished image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pressed {
+    /// How the base got into it.
+    pub how: Copy,
+    /// How long it is.
+    pub len_bytes: u64,
+    /// How many bytes of the base were copied.
+    pub base_bytes: u64,
+    /// How many bytes of edits were written.
+    pub edited_bytes: u64,
+}
+
+/// Writes `edited`, which is `base` but for `dirty`, to `target`. When `edited` is longer than `base`, what is
+/// neither in the base nor dirty is zero.
+///
+/// # Errors
+/// [`Error::NoSpace`], [`Error::Io`], [`Error::Edited`], [`Error::Interrupted`]; the target is as it was and
+/// nothing is left beside it.
+pub fn press(
+    base: &File,
+    edited: &dyn ReadAt,
+    dirty: &[Extent],
+    target: &Path,
+    options: Options<'_>,
+) -> Result<Pressed, Error> {
+    let failed = |action| move |source| Error::Io { action, path: target.to_owned(), source };
+    let base_len = base.metadata().map_err(failed("ask the length of the base of"))?.len();
+    let part = part_beside(target).map_err(failed("create"))?;
+    let file = part.as_file();
+    sys::set_mode(file, if options.secret { 0o600 } else { 0o644 }).map_err(failed("set the mode of"))?;
+
+    let edited_bytes: u64 = dirty.iter().map(|extent| extent.len_bytes).sum();
+    let shared = options.reflink && sys::reflink(base, file);
+    let base_bytes = if shared {
+        check_space(target, edited_bytes)?;
+        0
+    } else {
+        let extents = data_extents(base, base_len).map_err(failed("find the data of the base of"))?;
+        let base_bytes = extents.iter().map(|data| data.end - data.start).sum();
+        check_space(target, base_bytes + edited_bytes)?;
+        for data in extents {
+            copy_data(base, file, &data, options.interrupt, target)?;
+        }
+        base_bytes
+    };
+    file.set_len(edited.len_bytes()).map_err(failed("set the length of"))?;
+    write_edits(file, edited, dirty, options.interrupt, target)?;
+    // Without it a power cut after the rename could leave a name with holes where the data should be.
+    file.sync_all().map_err(|source| full_or(target, edited_bytes, failed("sync"), source))?;
+    options.interrupt.check()?;
+    part.persist(target).map_err(|error| failed("rename to")(error.error))?;
+    sys::sync_dir(parent_of(target));
+    let how = if shared { Copy::Reflink } else { Copy::Sparse };
+    Ok(Pressed { how, len_bytes: edited.len_bytes(), base_bytes, edited_bytes })
+}
+
+/// Writes a small file that appears whole or not at all.
+///
+/// # Errors
+/// [`Error::Io`]; the target is as it was.
+pub fn write_atomically(path: &Path, bytes: &[u8], mode: u32) -> Result<(), Error> {
+    let failed = |action| move |source| Error::Io { action, path: path.to_owned(), source };
+    let mut part = part_beside(path).map_err(failed("create"))?;
+    sys::set_mode(part.as_file(), mode).map_err(failed("set the mode of"))?;
+    part.write_all(bytes).map_err(failed("write"))?;
+    part.as_file().sync_all().map_err(failed("sync"))?;
+    part.persist(path).map_err(|error| failed("rename to")(error.error))?;
+    sys::sync_dir(parent_of(path));
+    Ok(())
+}
+
+fn parent_of(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// A hidden file in the folder of `target`, so that the rename stays on one filesystem; gone when dropped.
+fn part_beside(target: &Path) -> io::Result<NamedTempFile> {
+    let name = target.file_name().ok_or(io::ErrorKind::InvalidFilename)?.to_string_lossy();
+    tempfile::Builder::new().prefix(&format!(".{name}.")).suffix(".part").tempfile_in(parent_of(target))
+}
+
+fn check_space(target: &Path, needed_bytes: u64) -> Result<(), Error> {
+    match sys::free_bytes(parent_of(target)) {
+        Some(free_bytes) if free_bytes < needed_bytes => {
+            Err(Error::NoSpace { path: target.to_owned(), needed_bytes, free_bytes })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// A write that failed for want of space says so.
+fn full_or(
+    target: &Path,
+    needed_bytes: u64,
+    other: impl FnOnce(io::Error) -> Error,
+    source: io::Error,
+) -> Error {
+    if source.kind() != io::ErrorKind::StorageFull {
+        return other(source);
+    }
+    let free_bytes = sys::free_bytes(parent_of(target)).unwrap_or(0);
+    Error::NoSpace { path: target.to_owned(), needed_bytes, free_bytes }
+}
+
+fn data_extents(file: &File, len: u64) -> io::Result<Vec<sys::Data>> {
+    let mut extents = Vec::new();
+    let mut from = 0;
+    while let Some(data) = sys::next_data(file, from, len)? {
+        from = data.end;
+        extents.push(data);
+    }
+    Ok(extents)
+}
+
+/// Copies one run of data, inside the kernel while that works.
+fn copy_data(
+    from: &File,
+    to: &File,
+    data: &sys::Data,
+    interrupt: &Interrupt,
+    target: &Path,
+) -> Result<(), Error> {
+    let mut at = data.start;
+    let mut buffer = Vec::new();
+    while at < data.end {
+        interrupt.check()?;
+        let left = data.end - at;
+        if buffer.is_empty() {
+            if let Ok(count @ 1..) = sys::copy_range(from, to, at, left.min(PIECE)) {
+                at += count;
+                continue;
+            }
+            buffer.resize(usize::try_from(BUFFER).unwrap_or(1 << 20), 0);
+        }
+        let len = usize::try_from(left.min(BUFFER)).unwrap_or(0);
+        let piece = &mut buffer[..len];
+        let failed = |action| move |source| Error::Io { action, path: target.to_owned(), source };
+        sys::read_exact_at(from, piece, at).map_err(failed("read the base of"))?;
+        sys::write_all_at(to, piece, at).map_err(|source| full_or(target, left, failed("write"), source))?;
+        at += len as u64;
+    }
+    Ok(())
+}
+
+fn write_edits(
+    file: &File,
+    edited: &dyn ReadAt,
+    dirty: &[Extent],
+    interrupt: &Interrupt,
+    target: &Path,
+) -> Result<(), Error> {
+    let mut buffer = vec![0; usize::try_from(BUFFER).unwrap_or(1 << 20)];
+    for extent in dirty {
+        let end = extent.offset.saturating_add(extent.len_bytes);
+        let mut at = extent.offset;
+        while at < end {
+            interrupt.check()?;
+            let len = usize::try_from((end - at).min(BUFFER)).unwrap_or(0);
+            let piece = &mut buffer[..len];
+            edited.read_at(at, piece)?;
+            let failed = |source| Error::Io { action: "write", path: target.to_owned(), source };
+            sys::write_all_at(file, piece, at).map_err(|source| full_or(target, end - at, failed, source))?;
+            at += len as u64;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;
