@@ -1,1 +1,3 @@
-//! (under construction)
+//! What the bytes mean.
+
+pub mod ext4;
