@@ -389,6 +389,57 @@ fn every_name_in_an_index_made_by_e2fsck_is_found() {
     }
 }
 
+/// The physical blocks of `/many`, in order.
+fn physical_blocks(path: &str) -> Vec<usize> {
+    let text = tool("e2fsprogs", "debugfs", &["-R", "blocks /many", path], 0);
+    let line = text.lines().find(|line| line.starts_with(|c: char| c.is_ascii_digit())).unwrap();
+    line.split_whitespace().map(|number| number.parse().unwrap()).collect()
+}
+
+#[test]
+fn e2fsck_finds_no_fault_with_what_is_packed() {
+    let folder = tempfile::tempdir().unwrap();
+    for (number, shape) in SHAPES.iter().enumerate() {
+        for names in [1, 60, 1_500, 20_000] {
+            let image = make_filesystem(folder.path(), shape, number);
+            let path = image.to_str().unwrap();
+            tool("e2fsprogs", "debugfs", &["-w", "-R", "mkdir many", path], 0);
+            tool("e2fsprogs", "debugfs", &["-w", "-R", "write /dev/null file", path], 0);
+            let inode_of = |name: &str| -> u32 {
+                let stat = tool("e2fsprogs", "debugfs", &["-R", &format!("stat {name}"), path], 0);
+                stat.split("Inode:").nth(1).unwrap().split_whitespace().next().unwrap().parse().unwrap()
+            };
+            let (many, file) = (inode_of("many"), inode_of("file"));
+
+            let (format, _) = directory(&image);
+            let entries = entries(names).into_iter().map(|entry| Entry { inode: file, ..entry }).collect();
+            let blocks = pack(&format, many, 2, entries).unwrap();
+            let mut script = "expand_dir many\n".repeat(blocks.len() - 1);
+            if blocks.len() > 1 {
+                // EXT4_EXTENTS_FL and EXT4_INDEX_FL.
+                script += "sif many flags 0x81000\n";
+            }
+            script += &format!("sif file links_count {}\n", names + 1);
+            std::fs::write(folder.path().join("script"), script).unwrap();
+            tool(
+                "e2fsprogs",
+                "debugfs",
+                &["-w", "-f", folder.path().join("script").to_str().unwrap(), path],
+                0,
+            );
+            let mut bytes = std::fs::read(&image).unwrap();
+            let physical = physical_blocks(path);
+            assert_eq!(physical.len(), blocks.len());
+            for (at, block) in physical.iter().zip(&blocks) {
+                bytes[at * format.block_len..][..format.block_len].copy_from_slice(block);
+            }
+            std::fs::write(&image, bytes).unwrap();
+            let verdict = tool("e2fsprogs", "e2fsck", &["-fn", path], 0);
+            assert!(!verdict.contains('?'), "{shape:?} {names}: {verdict}");
+        }
+    }
+}
+
 #[test]
 #[ignore = "needs root, for the kernel to mount a loop device"]
 fn every_name_in_an_index_made_by_the_kernel_is_found() {
