@@ -1,4 +1,7 @@
-//! What the bytes mean: partition tables and filesystems. Has not heard of Raspberry Pi.
+//! What the bytes of a disk mean: its partition table and the filesystems in it.
+//!
+//! Writes only into a device it is handed, and never outside of it. Has not heard of nodes, profiles or Raspberry Pi.
 
+pub mod ext4;
 pub mod fat;
 pub mod table;

@@ -1,0 +1,1 @@
+//! Filesystems made by mke2fs, edited by us, judged by e2fsck and debugfs.
