@@ -1,1 +1,106 @@
-//! (under construction)
+//! The conductor: one cluster and one base image in, one pressed image per node out.
+//!
+//! ```text
+//! open ──▶ Opened (base, layout, facts) ──▶ plan ──▶ Vec<NodePlan> ──▶ press ──▶ images + Manifest
+//! ```
+//!
+//! Only this layer sees all the others. Each node is pressed alone, from the same read-only base, in an overlay of
+//! its own, so the order and the number of threads cannot show in the bytes.
+
+mod apply;
+mod error;
+mod facts;
+mod layout;
+mod manifest;
+mod press;
+pub mod seed_file;
+mod system;
+mod verify;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::base::{Interrupt, Progress};
+use crate::block::{FileDevice, Overlay};
+use crate::plan::{Cluster, ImageSource, NodePlan, OsFacts, Seed, resolve, wanted_paths};
+use crate::source::{self, BaseImage, Cache};
+
+pub use error::Error;
+pub use manifest::{EditEntry, Manifest, NodeEntry};
+pub use press::{Output, Pressed, press};
+
+use layout::{Layout, slice};
+use system::System;
+
+/// A base image, opened, unpacked if need be, and asked what it is.
+pub struct Opened {
+    /// The file name that the user gave, without the folder.
+    name: String,
+    base: BaseImage,
+    device: Arc<FileDevice>,
+    layout: Layout,
+    /// What it says of itself.
+    pub facts: OsFacts,
+}
+
+/// Opens the base of `cluster`. `image` takes the place of the profile's `image.path`.
+///
+/// # Errors
+/// When the file cannot be read or unpacked, is not what the profile pins, or holds no system known here.
+pub fn open(
+    cluster: &Cluster,
+    image: Option<&Path>,
+    cache: &Cache,
+    progress: &dyn Progress,
+    interrupt: &Interrupt,
+) -> Result<Opened, Error> {
+    let path = match (image, &cluster.image.source) {
+        (Some(path), _) => path,
+        (None, ImageSource::Path(path)) => path.as_path(),
+        (None, ImageSource::Url(_)) => return Err(Error::NoDownload("url")),
+        (None, ImageSource::Os(_)) => return Err(Error::NoDownload("os")),
+    };
+    let base = source::open_base(path, cache, cluster.image.sha256, progress, interrupt)
+        .map_err(|source| Error::Base { path: path.to_owned(), source: Box::new(source) })?;
+    let file = base.file.try_clone().map_err(|source| Error::Host {
+        verb: "read",
+        path: path.to_owned(),
+        source,
+    })?;
+    let device = FileDevice::new(file).map_err(|source| Error::Host {
+        verb: "read",
+        path: path.to_owned(),
+        source,
+    })?;
+    let device = Arc::new(device);
+    let layout = Layout::read(&device)?;
+    // Reading facts writes nothing, but both filesystems open for writing: what could not be pressed later is
+    // refused here, before any node is begun.
+    let overlay = Overlay::new(Arc::clone(&device));
+    let boot = slice(&overlay, &layout.boot)?;
+    let root = slice(&overlay, &layout.root)?;
+    let mut system = System::open(&layout, &boot, &root, None)?;
+    let facts = facts::read(&mut system, &layout, base.len_bytes, &wanted_paths(cluster))?;
+    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    Ok(Opened { name, base, device, layout, facts })
+}
+
+/// Decides what every node will be.
+///
+/// # Errors
+/// [`Error::Plan`] with everything in the profile that does not go with this image.
+pub fn plan(cluster: &Cluster, opened: &Opened, seed: &Seed) -> Result<Vec<NodePlan>, Error> {
+    resolve(cluster, &opened.facts, seed).map_err(|faults| Error::Plan(Box::new(faults)))
+}
+
+/// Keeps the plans of the nodes named, all when none is.
+///
+/// # Errors
+/// [`Error::NoSuchNode`]
+pub fn choose(plans: Vec<NodePlan>, names: &[String]) -> Result<Vec<NodePlan>, Error> {
+    if let Some(name) = names.iter().find(|name| !plans.iter().any(|plan| plan.node == **name)) {
+        let known = plans.iter().map(|plan| plan.node.as_str()).collect::<Vec<_>>().join(", ");
+        return Err(Error::NoSuchNode { name: name.clone(), known });
+    }
+    Ok(plans.into_iter().filter(|plan| names.is_empty() || names.contains(&plan.node)).collect())
+}

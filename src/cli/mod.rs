@@ -1,9 +1,41 @@
-//! Words in, words out.
+//! Words in, words out: arguments, progress, reports, the exit status. Standard output is data, standard error is
+//! talk.
+
+mod args;
+mod build;
+mod diff;
+mod plan;
+mod report;
+mod subject;
+mod ui;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
 
+use clap::Parser;
+
+use args::{Cli, Command};
+
 /// Does what `args` say; the exit status tells what became of the target.
-pub fn run(_args: impl IntoIterator<Item = OsString>) -> ExitCode {
-    ExitCode::SUCCESS
+///
+/// 0 done · 1 failed, target untouched · 2 usage or a faulty profile · 3 refused as unsafe · 4 failed, target left
+/// incomplete.
+pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let cli = match Cli::try_parse_from(args) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are data and succeed; a closed pipe is nobody's fault.
+            let _ = error.print();
+            return if error.use_stderr() { ExitCode::from(2) } else { ExitCode::SUCCESS };
+        }
+    };
+    let ui = ui::Ui::new(&cli.global);
+    let result = match &cli.command {
+        Command::Build(args) => build::run(args, &cli.global, &ui),
+        Command::Plan(args) => plan::run(args, &cli.global, &ui),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => report::report(&failure),
+    }
 }

@@ -17,6 +17,8 @@ use crate::block::{self, Extent, ReadAt};
 const PIECE: u64 = 16 << 20;
 /// Copied through memory at a time, where the kernel cannot.
 const BUFFER: u64 = 1 << 20;
+/// How hidden files end that have no final name yet.
+const PART_SUFFIX: &str = ".part";
 
 /// Why an image did not come to be. The target is as it was.
 #[derive(Debug, thiserror::Error)]
@@ -74,7 +76,7 @@ pub enum Copy {
     Sparse,
 }
 
-/// A finished image.
+/// How an image came about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pressed {
     /// How the base got into it.
@@ -87,19 +89,53 @@ pub struct Pressed {
     pub edited_bytes: u64,
 }
 
-/// Writes `edited`, which is `base` but for `dirty`, to `target`. When `edited` is longer than `base`, what is
+/// An image that is written and on the disk but has no name yet. Dropped, it is gone.
+#[derive(Debug)]
+pub struct Staged {
+    part: NamedTempFile,
+    target: PathBuf,
+    pressed: Pressed,
+}
+
+impl Staged {
+    /// The hidden file, to be read back.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        self.part.path()
+    }
+
+    /// How it came about.
+    #[must_use]
+    pub fn pressed(&self) -> Pressed {
+        self.pressed
+    }
+
+    /// Gives the image its name. What had that name before is replaced.
+    ///
+    /// # Errors
+    /// [`Error::Io`]; the target is as it was.
+    pub fn commit(self) -> Result<(), Error> {
+        let target = self.target;
+        let failed = |source| Error::Io { action: "rename to", path: target.clone(), source };
+        self.part.persist(&target).map_err(|error| failed(error.error))?;
+        sys::sync_dir(parent_of(&target));
+        Ok(())
+    }
+}
+
+/// Writes `edited`, which is `base` but for `dirty`, beside `target`. When `edited` is longer than `base`, what is
 /// neither in the base nor dirty is zero.
 ///
 /// # Errors
 /// [`Error::NoSpace`], [`Error::Io`], [`Error::Edited`], [`Error::Interrupted`]; the target is as it was and
 /// nothing is left beside it.
-pub fn press(
+pub fn stage(
     base: &File,
     edited: &dyn ReadAt,
     dirty: &[Extent],
     target: &Path,
     options: Options<'_>,
-) -> Result<Pressed, Error> {
+) -> Result<Staged, Error> {
     let failed = |action| move |source| Error::Io { action, path: target.to_owned(), source };
     let base_len = base.metadata().map_err(failed("ask the length of the base of"))?.len();
     let part = part_beside(target).map_err(failed("create"))?;
@@ -125,10 +161,33 @@ pub fn press(
     // Without it a power cut after the rename could leave a name with holes where the data should be.
     file.sync_all().map_err(|source| full_or(target, edited_bytes, failed("sync"), source))?;
     options.interrupt.check()?;
-    part.persist(target).map_err(|error| failed("rename to")(error.error))?;
-    sys::sync_dir(parent_of(target));
     let how = if shared { Copy::Reflink } else { Copy::Sparse };
-    Ok(Pressed { how, len_bytes: edited.len_bytes(), base_bytes, edited_bytes })
+    let pressed = Pressed { how, len_bytes: edited.len_bytes(), base_bytes, edited_bytes };
+    Ok(Staged { part, target: target.to_owned(), pressed })
+}
+
+/// Removes what killed processes left in `folder`: hidden parts that nobody holds a lock on.
+///
+/// # Errors
+/// [`Error::Io`]
+pub fn remove_leftovers(folder: &Path) -> Result<(), Error> {
+    let failed = |action, path: &Path| {
+        let path = path.to_owned();
+        move |source| Error::Io { action, path, source }
+    };
+    for entry in std::fs::read_dir(folder).map_err(failed("list", folder))? {
+        let path = entry.map_err(failed("list", folder))?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        if !name.starts_with('.') || !name.ends_with(PART_SUFFIX) {
+            continue;
+        }
+        // Another process may have finished it meanwhile, and then it is gone by this name.
+        let Ok(file) = File::open(&path) else { continue };
+        if file.try_lock().is_ok() {
+            std::fs::remove_file(&path).map_err(failed("remove", &path))?;
+        }
+    }
+    Ok(())
 }
 
 /// Writes a small file that appears whole or not at all.
@@ -150,10 +209,17 @@ fn parent_of(path: &Path) -> &Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-/// A hidden file in the folder of `target`, so that the rename stays on one filesystem; gone when dropped.
+/// A hidden file in the folder of `target`, so that the rename stays on one filesystem; gone when dropped, and
+/// locked as long as its process lives, so that [`remove_leftovers`] lets it be.
 fn part_beside(target: &Path) -> io::Result<NamedTempFile> {
     let name = target.file_name().ok_or(io::ErrorKind::InvalidFilename)?.to_string_lossy();
-    tempfile::Builder::new().prefix(&format!(".{name}.")).suffix(".part").tempfile_in(parent_of(target))
+    let part = tempfile::Builder::new()
+        .prefix(&format!(".{name}."))
+        .suffix(PART_SUFFIX)
+        .tempfile_in(parent_of(target))?;
+    // Some network filesystems know no locks; then only the leftovers of killed processes stay.
+    let _ = part.as_file().try_lock();
+    Ok(part)
 }
 
 fn check_space(target: &Path, needed_bytes: u64) -> Result<(), Error> {

@@ -62,7 +62,9 @@ impl Bitmap {
             if self.is_set(bit) == used {
                 fault.get_or_insert(bit);
             }
-            let Some(byte) = self.bytes.get_mut(usize::try_from(bit / 8).unwrap_or(usize::MAX)) else { break };
+            let Some(byte) = self.bytes.get_mut(usize::try_from(bit / 8).unwrap_or(usize::MAX)) else {
+                break;
+            };
             let mask = 1 << (bit % 8);
             *byte = if used { *byte | mask } else { *byte & !mask };
         }

@@ -129,7 +129,11 @@ impl Mapping {
         for blocks in store.allocate_blocks(missing, self.goal(store, inode))? {
             self.tree.extend(blocks.start..blocks.start + blocks.len);
         }
-        if self.tree.len() as u64 == needed { Ok(()) } else { Err(corrupt("allocation gave another number of blocks")) }
+        if self.tree.len() as u64 == needed {
+            Ok(())
+        } else {
+            Err(corrupt("allocation gave another number of blocks"))
+        }
     }
 }
 

@@ -31,6 +31,20 @@ fn options(interrupt: &Interrupt) -> Options<'_> {
     Options { secret: false, reflink: true, interrupt }
 }
 
+/// Stages and gives the name at once.
+fn press(
+    base: &File,
+    edited: &dyn ReadAt,
+    dirty: &[Extent],
+    target: &Path,
+    options: Options<'_>,
+) -> Result<Pressed, Error> {
+    let staged = stage(base, edited, dirty, target, options)?;
+    let pressed = staged.pressed();
+    staged.commit()?;
+    Ok(pressed)
+}
+
 fn press_in(dir: &Path, options: Options<'_>) -> Result<Pressed, Error> {
     let base = base_in(dir);
     let overlay = edited(&base);
@@ -189,4 +203,20 @@ fn blocks_are_shared_where_the_filesystem_can() {
     let pressed = press_in(dir, Options { reflink: false, ..options(&interrupt) }).unwrap();
     assert_eq!(pressed.how, Copy::Sparse);
     check_pressed(dir);
+}
+
+#[test]
+fn leftovers_of_the_dead_are_removed_and_the_parts_of_the_living_stay() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join(".node.img.dead00.part"), "half").unwrap();
+    std::fs::write(dir.path().join(".keep"), "not ours").unwrap();
+    let base = base_in(dir.path());
+    let overlay = edited(&base);
+    let interrupt = Interrupt::default();
+    let target = dir.path().join("node.img");
+    let staged = stage(&base, &overlay, &overlay.dirty_extents(), &target, options(&interrupt)).unwrap();
+    remove_leftovers(dir.path()).unwrap();
+    assert!(staged.path().exists());
+    staged.commit().unwrap();
+    assert_eq!(names_in(dir.path()), [".keep", "base.img", "node.img"]);
 }

@@ -1,0 +1,44 @@
+.DEFAULT_GOAL := help
+CARGO ?= cargo
+.PHONY: help demo test fmt lint unit oracles doc base-image boot-test torture bench clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: ## press a four-node cluster from the small base that ships, and show what was made
+	@$(CARGO) build --release --quiet
+	@sh profiles/demo/demo.sh target/release/cardpress
+
+test: oracles fmt lint unit doc ## everything a commit should pass; installs the checkers it needs, or names them
+
+fmt: ## the formatter has nothing to say
+	$(CARGO) fmt --check
+
+lint: ## neither has clippy
+	$(CARGO) clippy --all-targets --quiet -- -D warnings
+
+unit: ## unit, command-line and oracle tests
+	CARDPRESS_ORACLES=require $(CARGO) test --quiet
+
+doc: ## the documentation builds, with no broken link
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps --quiet
+
+oracles: ## the programs that judge our work: e2fsprogs, dosfstools, mtools, …
+	@sh tests/support/install-oracles.sh
+
+base-image: ## a full-size image shaped like Raspberry Pi OS, from Debian packages (RELEASE=trixie ARCH=arm64)
+	sh fixtures/base-image/make.sh
+
+boot-test: base-image ## press two nodes from it, boot both under QEMU, look around over ssh
+	$(CARGO) build --release --quiet
+	tests/boot/run
+
+torture: ## random runs of the ext4 editor, N=20000 of them
+	CARDPRESS_TORTURE_SEQUENCES=$(or $(N),20000) $(CARGO) test --release --test main ext4_property -- --nocapture
+
+bench: ## how long a node takes, side by side with cp + debugfs + mtools
+	$(CARGO) build --release --quiet
+	sh tests/bench/run.sh
+
+clean: ## remove what was built and pressed
+	rm -rf target out

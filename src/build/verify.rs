@@ -1,0 +1,290 @@
+//! Reads a pressed image back and compares it with the plan.
+//!
+//! Shares no code with the writers: the root is read by `ext4-view`, the boot partition by a fresh `fatfs`, ids as
+//! bytes at the offsets that their specifications name.
+
+use std::collections::BTreeMap;
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::rc::Rc;
+
+use ext4_view::{Ext4, Ext4Read};
+
+use crate::base::ImagePath;
+use crate::block::ReadAt;
+use crate::image::table::Partition;
+use crate::plan::{Action, Edit, Owner};
+
+use super::Error;
+use super::layout::Layout;
+
+/// What must be at a path in the end.
+enum Expected<'p> {
+    File { content: Option<&'p [u8]>, mode: Option<u16>, owner: Option<Owner> },
+    Directory { mode: u16, owner: Owner },
+    Symlink { target: &'p str },
+    Present,
+    Absent,
+}
+
+/// Compares the image on `device` with what `edits` say of it.
+///
+/// # Errors
+/// [`Error::Verify`] names the first difference.
+pub(super) fn verify(
+    device: &Rc<dyn ReadAt>,
+    layout: &Layout,
+    boot_mount: &ImagePath,
+    edits: &[Edit],
+) -> Result<(), Error> {
+    let root = Ext4::load(Box::new(Window::new(device, &layout.root)))
+        .map_err(|error| fault(format!("the root filesystem cannot be read back: {error}")))?;
+    let options = fatfs::FsOptions::new().update_accessed_date(false);
+    let boot = fatfs::FileSystem::new(Window::new(device, &layout.boot), options)
+        .map_err(|error| fault(format!("the boot filesystem cannot be read back: {error}")))?;
+    for (path, expected) in expectations(edits) {
+        match below_boot(&root, &path, boot_mount) {
+            Some(below) => check_on_boot(&boot, &path, &below, &expected)?,
+            None => check_on_root(&root, &path, &expected)?,
+        }
+    }
+    edits.iter().try_for_each(|edit| check_ids(device.as_ref(), layout, &edit.action))
+}
+
+fn fault(found: String) -> Error {
+    Error::Verify(found)
+}
+
+/// The last word on each path: edits are replayed in order, a removal takes with it what was expected below.
+fn expectations(edits: &[Edit]) -> BTreeMap<ImagePath, Expected<'_>> {
+    let mut all = BTreeMap::new();
+    for edit in edits {
+        match &edit.action {
+            Action::WriteFile { path, content, mode, owner } => {
+                let (content, mode, owner) = (Some(content.bytes()), *mode, *owner);
+                all.insert(path.clone(), Expected::File { content, mode, owner });
+            }
+            Action::MakeDirectory { path, mode, owner } => {
+                all.insert(path.clone(), Expected::Directory { mode: *mode, owner: *owner });
+            }
+            Action::Symlink { path, target } => {
+                all.insert(path.clone(), Expected::Symlink { target });
+            }
+            Action::Remove { path } => {
+                all.retain(|known: &ImagePath, _| known.below(path).is_none());
+                all.insert(path.clone(), Expected::Absent);
+            }
+            Action::Rename { from, to } => {
+                all.retain(|known, _| known.below(from).is_none());
+                all.insert(from.clone(), Expected::Absent);
+                all.insert(to.clone(), Expected::Present);
+            }
+            Action::SetAttributes { path, mode, owner } => match all.get_mut(path) {
+                Some(Expected::File { mode: known_mode, owner: known_owner, .. }) => {
+                    *known_mode = mode.or(*known_mode);
+                    *known_owner = owner.or(*known_owner);
+                }
+                Some(Expected::Directory { mode: known_mode, owner: known_owner }) => {
+                    *known_mode = mode.unwrap_or(*known_mode);
+                    *known_owner = owner.unwrap_or(*known_owner);
+                }
+                _ => {
+                    let expected = Expected::File { content: None, mode: *mode, owner: *owner };
+                    all.insert(path.clone(), expected);
+                }
+            },
+            Action::SetDiskId(_)
+            | Action::SetRootUuid(_)
+            | Action::SetBootSerial(_)
+            | Action::GrowImage(_) => {}
+        }
+    }
+    all
+}
+
+/// The path inside the boot partition, when that is where `path` leads.
+fn below_boot(root: &Ext4, path: &ImagePath, boot_mount: &ImagePath) -> Option<String> {
+    if let Some(below) = path.below(boot_mount) {
+        return (!below.is_empty()).then(|| below.to_owned());
+    }
+    // A link such as /boot/cmdline.txt -> firmware/cmdline.txt leads into the boot partition.
+    let target = root.read_link(path.as_str()).ok()?;
+    let target = target.to_str().ok()?;
+    let target =
+        if target.starts_with('/') { target.parse().ok()? } else { path.parent()?.join(target).ok()? };
+    target.below(boot_mount).filter(|below| !below.is_empty()).map(str::to_owned)
+}
+
+fn check_on_root(root: &Ext4, path: &ImagePath, expected: &Expected<'_>) -> Result<(), Error> {
+    let found = root.symlink_metadata(path.as_str());
+    match expected {
+        Expected::Absent => match found {
+            Ok(_) => Err(fault(format!("{path} is there, and was to be removed"))),
+            Err(_) => Ok(()),
+        },
+        Expected::Symlink { target } => match root.read_link(path.as_str()) {
+            Ok(found) if found.to_str() == Ok(*target) => Ok(()),
+            Ok(found) => Err(fault(format!("{path} links to {}, wanted {target}", found.display()))),
+            Err(error) => Err(fault(format!("{path} is no symlink: {error}"))),
+        },
+        Expected::Present => {
+            found.map(|_| ()).map_err(|error| fault(format!("{path} cannot be found: {error}")))
+        }
+        Expected::File { content, mode, owner } => {
+            let found = root.metadata(path.as_str()).map_err(|error| fault(format!("{path}: {error}")))?;
+            check_attributes(path, &found, *mode, *owner)?;
+            let Some(wanted) = content else { return Ok(()) };
+            let found = root.read(path.as_str()).map_err(|error| fault(format!("{path}: {error}")))?;
+            check_content(path, &found, wanted)
+        }
+        Expected::Directory { mode, owner } => {
+            let found = root.metadata(path.as_str()).map_err(|error| fault(format!("{path}: {error}")))?;
+            if !found.is_dir() {
+                return Err(fault(format!("{path} is no directory")));
+            }
+            check_attributes(path, &found, Some(*mode), Some(*owner))
+        }
+    }
+}
+
+fn check_attributes(
+    path: &ImagePath,
+    found: &ext4_view::Metadata,
+    mode: Option<u16>,
+    owner: Option<Owner>,
+) -> Result<(), Error> {
+    if let Some(wanted) = mode.filter(|wanted| *wanted != found.mode()) {
+        return Err(fault(format!("{path} has mode {:04o}, wanted {wanted:04o}", found.mode())));
+    }
+    match owner {
+        Some(Owner { uid, gid }) if (uid, gid) != (found.uid(), found.gid()) => {
+            let found = format!("{path} belongs to {}:{}", found.uid(), found.gid());
+            Err(fault(format!("{found}, wanted {uid}:{gid}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Tells where the first difference is, never what the bytes are: they may be secret.
+fn check_content(path: &ImagePath, found: &[u8], wanted: &[u8]) -> Result<(), Error> {
+    if found == wanted {
+        return Ok(());
+    }
+    let at = found.iter().zip(wanted).take_while(|(found, wanted)| found == wanted).count();
+    Err(fault(format!(
+        "{path} differs from byte {at} on ({} bytes found, {} wanted)",
+        found.len(),
+        wanted.len()
+    )))
+}
+
+fn check_on_boot(
+    boot: &fatfs::FileSystem<Window>,
+    path: &ImagePath,
+    below: &str,
+    expected: &Expected<'_>,
+) -> Result<(), Error> {
+    let dir = boot.root_dir();
+    match expected {
+        Expected::File { content: Some(wanted), .. } => {
+            let mut found = Vec::new();
+            dir.open_file(below)
+                .and_then(|mut file| file.read_to_end(&mut found))
+                .map_err(|error| fault(format!("{path}: {error}")))?;
+            check_content(path, &found, wanted)
+        }
+        Expected::Absent => match (dir.open_file(below).is_ok(), dir.open_dir(below).is_ok()) {
+            (false, false) => Ok(()),
+            _ => Err(fault(format!("{path} is there, and was to be removed"))),
+        },
+        Expected::Directory { .. } => {
+            dir.open_dir(below).map(|_| ()).map_err(|error| fault(format!("{path} is no directory: {error}")))
+        }
+        Expected::File { content: None, .. } | Expected::Present => Ok(()),
+        Expected::Symlink { .. } => Err(fault(format!("{path} was to be a symlink, and is on FAT"))),
+    }
+}
+
+fn check_ids(device: &dyn ReadAt, layout: &Layout, action: &Action) -> Result<(), Error> {
+    let compare = |what: &str, offset: u64, wanted: &[u8]| -> Result<(), Error> {
+        let mut found = vec![0; wanted.len()];
+        device.read_at(offset, &mut found)?;
+        if found == wanted {
+            return Ok(());
+        }
+        Err(fault(format!("{what} at offset {offset} is {found:02x?}, wanted {wanted:02x?}")))
+    };
+    match action {
+        // UEFI 2.10 §5.2.1: UniqueMBRDiskSignature at 440.
+        Action::SetDiskId(id) => compare("the disk id", 440, &id.to_le_bytes()),
+        // Linux fs/ext4/ext4.h: the superblock begins at 1024, s_uuid is at 0x68 in it.
+        Action::SetRootUuid(uuid) => {
+            compare("the root UUID", layout.root.start_bytes + 1024 + 0x68, uuid.as_bytes())
+        }
+        // FAT specification 1.03: BS_VolID is at 39 in FAT16, at 67 in FAT32, where BPB_FATSz16 (at 22) is 0.
+        Action::SetBootSerial(serial) => {
+            let mut fat_size_16 = [0; 2];
+            device.read_at(layout.boot.start_bytes + 22, &mut fat_size_16)?;
+            let offset = if fat_size_16 == [0, 0] { 67 } else { 39 };
+            compare("the boot serial number", layout.boot.start_bytes + offset, &serial.to_le_bytes())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// A read-only stream over one partition.
+struct Window {
+    device: Rc<dyn ReadAt>,
+    start: u64,
+    len_bytes: u64,
+    position: u64,
+}
+
+impl Window {
+    fn new(device: &Rc<dyn ReadAt>, partition: &Partition) -> Self {
+        let (start, len_bytes) = (partition.start_bytes, partition.len_bytes);
+        Self { device: Rc::clone(device), start, len_bytes, position: 0 }
+    }
+}
+
+impl Ext4Read for Window {
+    fn read(
+        &mut self,
+        start_byte: u64,
+        dst: &mut [u8],
+    ) -> Result<(), Box<dyn std::error::Error + Send + Sync + 'static>> {
+        crate::block::Error::check_bounds(start_byte, dst.len(), self.len_bytes)?;
+        Ok(self.device.read_at(self.start + start_byte, dst)?)
+    }
+}
+
+impl Read for Window {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let left = usize::try_from(self.len_bytes.saturating_sub(self.position)).unwrap_or(usize::MAX);
+        let len = buf.len().min(left);
+        self.device.read_at(self.start + self.position, &mut buf[..len]).map_err(io::Error::other)?;
+        self.position += len as u64;
+        Ok(len)
+    }
+}
+
+impl Seek for Window {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        let position = match to {
+            SeekFrom::Start(position) => Some(position),
+            SeekFrom::Current(by) => self.position.checked_add_signed(by),
+            SeekFrom::End(by) => self.len_bytes.checked_add_signed(by),
+        };
+        self.position = position.ok_or(io::ErrorKind::InvalidInput)?;
+        Ok(self.position)
+    }
+}
+
+impl Write for Window {
+    fn write(&mut self, _buf: &[u8]) -> io::Result<usize> {
+        Err(io::ErrorKind::ReadOnlyFilesystem.into())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,110 @@
+//! What can be typed, and the help that teaches it.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Press one Raspberry Pi OS image into many: one finished image per node of a cluster.
+///
+/// A profile (TOML) says what each node will be: host name, address, users, keys, files, first-boot scripts.
+/// cardpress patches the image offline, with no root, no loop mount and no virtual machine, reads back what it
+/// wrote, and leaves the base image as it was.
+#[derive(Debug, Parser)]
+#[command(version, propagate_version = true, max_term_width = 100, after_help = AFTER_HELP)]
+pub(super) struct Cli {
+    #[command(subcommand)]
+    pub(super) command: Command,
+
+    #[command(flatten)]
+    pub(super) global: Global,
+}
+
+const AFTER_HELP: &str = "\
+Exit status: 0 done; 1 failed, target untouched; 2 usage or a faulty profile; 3 refused as unsafe; \
+4 failed, target left incomplete.";
+
+/// Options of every verb.
+#[derive(Clone, Debug, Args)]
+pub(super) struct Global {
+    /// Print data as JSON on standard output.
+    #[arg(long, global = true)]
+    pub(super) json: bool,
+
+    /// Say nothing but errors.
+    #[arg(long, short, global = true)]
+    pub(super) quiet: bool,
+
+    /// Where unpacked base images are kept [default: the user's cache directory].
+    #[arg(long, global = true, env = "CARDPRESS_CACHE", value_name = "DIR")]
+    pub(super) cache: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Press one image per node.
+    ///
+    /// Writes OUT/CLUSTER/NODE.img for every node, and manifest.json beside them. Each image appears whole or not
+    /// at all, after it has been read back and compared with the plan. The same profile, seed and base give the
+    /// same bytes.
+    Build(Build),
+    /// Show what would change on each node, as a diff; write nothing.
+    ///
+    /// Secrets are shown as ***.
+    Plan(Plan),
+}
+
+/// What `build` and `plan` share.
+#[derive(Clone, Debug, Args)]
+pub(super) struct Subject {
+    /// The profile.
+    pub(super) profile: PathBuf,
+
+    /// Only this node; may be repeated.
+    #[arg(long = "node", value_name = "NAME")]
+    pub(super) nodes: Vec<String>,
+
+    /// Use this base image instead of the profile's image.path: .img, .img.xz, .img.gz, .img.zst or .zip.
+    #[arg(long, value_name = "FILE")]
+    pub(super) image: Option<PathBuf>,
+
+    /// Take the seed of all secrets from this file [default: .cardpress/seed beside the profile, made when
+    /// missing].
+    #[arg(long, env = "CARDPRESS_SEED_FILE", value_name = "FILE")]
+    pub(super) seed_file: Option<PathBuf>,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(super) struct Build {
+    #[command(flatten)]
+    pub(super) subject: Subject,
+
+    /// Where images go, in a folder named after the cluster.
+    #[arg(long, value_name = "DIR", default_value = "out")]
+    pub(super) out: PathBuf,
+
+    /// What is written; `none` presses and checks in memory only.
+    #[arg(long, value_enum, default_value_t = Format::Img)]
+    pub(super) format: Format,
+
+    /// How many nodes at a time [default: one per processor, at most 8].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub(super) jobs: Option<u16>,
+
+    /// Put the SHA-256 of each whole image into the manifest; reads every image once more.
+    #[arg(long)]
+    pub(super) sha256: bool,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(super) struct Plan {
+    #[command(flatten)]
+    pub(super) subject: Subject,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Format {
+    /// A raw image, as sparse as the base.
+    Img,
+    /// Nothing.
+    None,
+}

@@ -1,0 +1,61 @@
+//! `cardpress build`
+
+use std::time::Instant;
+
+use crate::base::ByteLen;
+use crate::build::{self, Output, Pressed};
+
+use super::args::{Build, Format, Global};
+use super::report::{Failure, plural};
+use super::subject::{Prepared, prepare, source_date_epoch};
+use super::ui::{self, Ui};
+
+pub(super) fn run(args: &Build, global: &Global, ui: &Ui) -> Result<(), Failure> {
+    let began = Instant::now();
+    let epoch_seconds = source_date_epoch()?;
+    let Prepared { cluster, opened, plans } = prepare(&args.subject, global, ui)?;
+    let release = &opened.facts.release;
+    ui.say(&format!(
+        "base: {}, {}{}",
+        release.pretty_name,
+        opened.facts.arch.name(),
+        release.reference.as_ref().map_or_else(String::new, |date| format!(", of {date}")),
+    ));
+    for plan in &plans {
+        for warning in &plan.warnings {
+            ui.say(&format!("warning: {}: {warning}", plan.node));
+        }
+    }
+    let folder = (args.format == Format::Img).then(|| args.out.join(&cluster.name));
+    let processors = std::thread::available_parallelism().map_or(1, |count| count.get().min(8));
+    let output = Output {
+        folder: folder.clone(),
+        jobs: args.jobs.map_or(processors, usize::from),
+        whole_sha256: args.sha256,
+        epoch_seconds,
+    };
+    let (manifest, pressed) = build::press(&cluster, &opened, &plans, &output, ui, &ui.interrupt)?;
+    for pressed in &pressed {
+        ui.say(&line(pressed));
+    }
+    let count = pressed.len();
+    let place = folder.map_or_else(|| "nowhere, as asked".to_owned(), |folder| folder.display().to_string());
+    let seconds = began.elapsed().as_secs_f64();
+    ui.say(&format!("pressed {count} {} in {seconds:.1} s into {place}", plural(count, "node")));
+    if global.json { ui::print(&manifest.to_json()) } else { Ok(()) }
+}
+
+fn line(pressed: &Pressed) -> String {
+    let entry = &pressed.entry;
+    format!(
+        "  {}: {} edits, {} differ from the base, {}, read back and found as planned",
+        entry.name,
+        entry.edits.len(),
+        ByteLen(pressed.dirty_bytes),
+        match (&entry.image, pressed.reflinked) {
+            (None, _) => "not written",
+            (Some(_), true) => "shares the rest with it",
+            (Some(_), false) => "copied the rest",
+        },
+    )
+}

@@ -1,0 +1,58 @@
+//! One edit as a person reads it: a heading, and for text the lines that change.
+
+use similar::TextDiff;
+
+use crate::plan::{Action, Content, Edit, FileFact, Owner, Tree};
+
+/// The edit, indented by two, against what the image holds now.
+pub(super) fn show(edit: &Edit, tree: &Tree) -> String {
+    let heading = |text: String| format!("  [{}] {text}\n", edit.section);
+    match &edit.action {
+        Action::WriteFile { path, content, mode, owner } => {
+            let before = tree.get(path.as_str()).and_then(|found| found.target.as_ref());
+            let verb = if before.is_some() { "change" } else { "create" };
+            heading(format!("{verb} {path}{}", attributes(*mode, *owner))) + &body(before, content)
+        }
+        Action::MakeDirectory { path, mode, owner } => {
+            heading(format!("directory {path}{}", attributes(Some(*mode), Some(*owner))))
+        }
+        Action::Symlink { path, target } => heading(format!("symlink {path} -> {target}")),
+        Action::Remove { path } => heading(format!("remove {path}")),
+        Action::Rename { from, to } => heading(format!("rename {from} to {to}")),
+        Action::SetAttributes { path, mode, owner } => {
+            heading(format!("attributes of {path}{}", attributes(*mode, *owner)))
+        }
+        Action::SetDiskId(id) => heading(format!("disk id {id:08x}")),
+        Action::SetRootUuid(uuid) => heading(format!("root UUID {uuid}")),
+        Action::SetBootSerial(serial) => {
+            heading(format!("boot serial {:04X}-{:04X}", serial >> 16, serial & 0xffff))
+        }
+        Action::GrowImage(len) => heading(format!("grow the image to {len}")),
+    }
+}
+
+fn attributes(mode: Option<u16>, owner: Option<Owner>) -> String {
+    let mode = mode.map(|mode| format!(" {mode:04o}")).unwrap_or_default();
+    let owner = owner.map(|Owner { uid, gid }| format!(" {uid}:{gid}")).unwrap_or_default();
+    mode + &owner
+}
+
+fn body(before: Option<&FileFact>, content: &Content) -> String {
+    let Content::Plain(after) = content else { return "    ***\n".to_owned() };
+    let before = match before {
+        Some(FileFact::File { content, .. }) => content.as_slice(),
+        _ => &[],
+    };
+    let (Ok(before), Ok(after)) = (std::str::from_utf8(before), std::str::from_utf8(after)) else {
+        return format!("    {} bytes\n", after.len());
+    };
+    let diff = TextDiff::from_lines(before, after);
+    let mut text = String::new();
+    for hunk in diff.unified_diff().context_radius(1).iter_hunks() {
+        for change in hunk.iter_changes() {
+            let line = change.value();
+            text += &format!("    {}{}\n", change.tag(), line.strip_suffix('\n').unwrap_or(line));
+        }
+    }
+    text
+}

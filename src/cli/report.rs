@@ -1,0 +1,110 @@
+//! The one place where an error meets the user: one line, the chain of causes, at most one hint, the exit status.
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use crate::plan::profile;
+use crate::{build, source};
+
+/// Why a verb stopped.
+pub(super) enum Failure {
+    /// The profile is faulty: drawn with the lines at fault. Exit status 2.
+    Profile(profile::Faults),
+    /// A word on the command line that only this profile could tell is wrong. Exit status 2.
+    Usage(anyhow::Error),
+    /// Everything else. Exit status 1: targets appear whole or not at all.
+    Other(anyhow::Error),
+}
+
+impl From<anyhow::Error> for Failure {
+    fn from(error: anyhow::Error) -> Self {
+        Self::Other(error)
+    }
+}
+
+impl From<build::Error> for Failure {
+    fn from(error: build::Error) -> Self {
+        match error {
+            build::Error::Plan(_) | build::Error::NoSuchNode { .. } => Self::Usage(error.into()),
+            _ => Self::Other(error.into()),
+        }
+    }
+}
+
+pub(super) fn report(failure: &Failure) -> ExitCode {
+    let (text, status) = match failure {
+        Failure::Profile(faults) => (draw(faults), 2),
+        Failure::Usage(error) => (chain(error), 2),
+        Failure::Other(error) => (chain(error), 1),
+    };
+    // Standard error may be closed; the status still tells.
+    let _ = io::stderr().write_all(text.as_bytes());
+    ExitCode::from(status)
+}
+
+/// `error:` and a `because:` for each cause. A cause may have several lines: one per fault.
+fn chain(error: &anyhow::Error) -> String {
+    let mut text = format!("error: {error}\n");
+    for cause in error.chain().skip(1) {
+        for line in cause.to_string().lines() {
+            text += &format!("because: {line}\n");
+        }
+    }
+    if let Some(hint) = error.chain().find_map(hint) {
+        text += &format!("hint: {hint}\n");
+    }
+    text
+}
+
+/// What to do about it, where that is not plain from the words.
+fn hint(cause: &(dyn std::error::Error + 'static)) -> Option<&'static str> {
+    if let Some(source::Error::Digest { .. }) = find::<source::Error>(cause) {
+        return Some("download the image again, or correct image.sha256 if another image is meant");
+    }
+    match find::<build::Error>(cause)? {
+        build::Error::NoDownload(_) => Some(
+            "download the image yourself and name it with image.path in the profile, or with --image FILE",
+        ),
+        build::Error::Plan(_) => {
+            Some("`cardpress plan PROFILE` checks a profile against an image and writes nothing")
+        }
+        build::Error::RootFull { .. } => {
+            Some("let the image grow, or leave some files to a first-boot script")
+        }
+        build::Error::Verify(_) => {
+            Some("the image was not kept; if the disk is sound this is a bug in cardpress: please report it")
+        }
+        build::Error::BadSeed { .. } => Some(
+            "restore the seed from a backup; a new one changes every key, id and password salt of the cluster",
+        ),
+        _ => None,
+    }
+}
+
+/// A cause of this type, boxed or not: large errors are boxed on their way up.
+fn find<'e, T: std::error::Error + 'static>(cause: &'e (dyn std::error::Error + 'static)) -> Option<&'e T> {
+    cause.downcast_ref::<T>().or_else(|| Some(&**cause.downcast_ref::<Box<T>>()?))
+}
+
+/// Every fault with its line of the profile drawn.
+fn draw(faults: &profile::Faults) -> String {
+    let colours = io::IsTerminal::is_terminal(&io::stderr()) && std::env::var_os("NO_COLOR").is_none();
+    let theme =
+        if colours { miette::GraphicalTheme::unicode() } else { miette::GraphicalTheme::unicode_nocolor() };
+    let handler = miette::GraphicalReportHandler::new_themed(theme).with_width(110);
+    let mut text = String::new();
+    for fault in faults {
+        if handler.render_report(&mut text, fault).is_err() {
+            text += &format!("error: {fault}\n");
+        }
+    }
+    let count = faults.as_slice().len();
+    text + &format!(
+        "error: {count} {} in the profile; nothing was opened or written\n",
+        plural(count, "fault")
+    )
+}
+
+pub(super) fn plural(count: usize, noun: &str) -> String {
+    if count == 1 { noun.to_owned() } else { format!("{noun}s") }
+}

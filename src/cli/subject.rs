@@ -1,0 +1,78 @@
+//! What `build` and `plan` begin with: profile, seed, cache, base image, plans.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, anyhow};
+
+use crate::build::{self, Opened, seed_file};
+use crate::plan::profile::{self, Surroundings};
+use crate::plan::{Cluster, NodePlan};
+use crate::source::Cache;
+
+use super::args::{Global, Subject};
+use super::report::Failure;
+use super::ui::Ui;
+
+/// A profile brought together with its base image.
+pub(super) struct Prepared {
+    pub(super) cluster: Cluster,
+    pub(super) opened: Opened,
+    /// The plans of the nodes that were asked for.
+    pub(super) plans: Vec<NodePlan>,
+}
+
+pub(super) fn prepare(subject: &Subject, global: &Global, ui: &Ui) -> Result<Prepared, Failure> {
+    let loaded = profile::load(&subject.profile, &Host).map_err(Failure::Profile)?;
+    for warning in &loaded.warnings {
+        ui.say(&format!("warning: {warning}"));
+    }
+    let cluster = loaded.cluster;
+    let seed = match &subject.seed_file {
+        Some(path) => seed_file::read(path)?,
+        None => seed_file::read_or_make(&seed_file::beside(&subject.profile))?,
+    };
+    let cache = Cache::at(cache_folder(global)?);
+    let opened = build::open(&cluster, subject.image.as_deref(), &cache, ui, &ui.interrupt)?;
+    let plans = build::choose(build::plan(&cluster, &opened, &seed)?, &subject.nodes)?;
+    Ok(Prepared { cluster, opened, plans })
+}
+
+fn cache_folder(global: &Global) -> Result<PathBuf, Failure> {
+    match &global.cache {
+        Some(folder) => Ok(folder.clone()),
+        None => directories::ProjectDirs::from("", "", "cardpress")
+            .map(|dirs| dirs.cache_dir().to_owned())
+            .ok_or_else(|| {
+                Failure::Other(anyhow!("no home directory, so no cache: name one with --cache DIR"))
+            }),
+    }
+}
+
+/// `SOURCE_DATE_EPOCH`, as reproducible-builds.org defines it: seconds since 1970.
+pub(super) fn source_date_epoch() -> Result<Option<i64>, Failure> {
+    match std::env::var("SOURCE_DATE_EPOCH") {
+        Err(_) => Ok(None),
+        Ok(text) => text
+            .parse::<i64>()
+            .with_context(|| format!("SOURCE_DATE_EPOCH is `{text}`, wanted seconds since 1970"))
+            .map(Some)
+            .map_err(Failure::Usage),
+    }
+}
+
+/// The host as a profile may see it: the files and variables it names.
+struct Host;
+
+impl Surroundings for Host {
+    fn read_file(&self, path: &Path) -> std::io::Result<Vec<u8>> {
+        std::fs::read(path)
+    }
+
+    fn env(&self, name: &str) -> Option<String> {
+        std::env::var(name).ok()
+    }
+
+    fn home(&self) -> Option<PathBuf> {
+        directories::BaseDirs::new().map(|dirs| dirs.home_dir().to_owned())
+    }
+}

@@ -1,0 +1,4 @@
+//! The real program in a sealed world, one file per verb.
+
+mod build;
+mod plan;

@@ -1,0 +1,5 @@
+//! The real program, and what others say of its work. One binary, so that it links once.
+
+mod cli;
+mod oracle;
+mod support;

@@ -1,0 +1,3 @@
+//! A second opinion from programs we did not write.
+
+mod press;

@@ -1,0 +1,28 @@
+#!/bin/sh
+# Makes sure that the programs which judge our work are here: installs them where this is Debian and we are root,
+# else says exactly what is missing. Exit status 1 when something is.
+set -eu
+
+# program:package, as Debian names them
+wanted="e2fsck:e2fsprogs debugfs:e2fsprogs mke2fs:e2fsprogs resize2fs:e2fsprogs fsck.fat:dosfstools mkfs.fat:dosfstools
+mcopy:mtools sfdisk:fdisk xz:xz-utils gzip:gzip zstd:zstd zip:zip shellcheck:shellcheck ssh-keygen:openssh-client
+openssl:openssl"
+
+PATH=$PATH:/usr/sbin:/sbin
+missing=
+for pair in $wanted; do
+    command -v "${pair%%:*}" >/dev/null 2>&1 || missing="$missing ${pair##*:}"
+done
+[ -n "$missing" ] || exit 0
+missing=$(printf '%s\n' $missing | sort -u | tr '\n' ' ')
+
+if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
+    echo "installing $missing" >&2
+    apt-get update -qq >&2
+    # shellcheck disable=SC2086 # a list of words
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >&2
+else
+    echo "the tests need programs that are not here; on Debian or Ubuntu:" >&2
+    echo "    sudo apt-get install $missing" >&2
+    exit 1
+fi
