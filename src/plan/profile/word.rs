@@ -149,7 +149,9 @@ pub(super) fn country(text: &str) -> Verdict {
     let wrong = Wrong::found(text, "a country of two upper-case letters (ISO 3166-1)");
     Err(match text.to_ascii_uppercase().as_str() {
         "UK" => wrong.help("the United Kingdom is `GB`"),
-        upper if upper.len() == 2 && upper.bytes().all(|b| b.is_ascii_uppercase()) => wrong.help(format!("write `{upper}`")),
+        upper if upper.len() == 2 && upper.bytes().all(|b| b.is_ascii_uppercase()) => {
+            wrong.help(format!("write `{upper}`"))
+        }
         _ => wrong.help("such as `GB`, `DE` or `US`"),
     })
 }
