@@ -64,7 +64,7 @@ fn sudo(reader: &mut Reader<'_>, value: &Value) -> Option<At<Sudo>> {
 const SECRET_HELP: &str = "name where it is kept: `{ file = \"path\" }` or `{ env = \"NAME\" }`";
 
 fn password(reader: &mut Reader<'_>, value: &Value) -> Option<At<Password>> {
-    let Some(mut fields) = secret_table(reader, value, "a password") else { return None };
+    let mut fields = secret_table(reader, value, "a password")?;
     let password = match fields.need_one_of(reader, &["hash", "file", "env", "locked"]) {
         Some(entry) if entry.key.value == "hash" => {
             let hash = reader.text(&entry.value).map(|text| text.map(Secret::new));
