@@ -39,7 +39,13 @@ proptest! {
 fn a_byte_order_mark_and_carriage_returns_do_not_matter() {
     let crlf = format!("\u{feff}{}", EXAMPLE.replace('\n', "\r\n"));
     let world = World::with(&crlf).file("/home/me/.ssh/id_ed25519.pub", KEY);
-    assert_eq!(world.loaded().cluster.nodes.len(), 5);
+    let nodes = world.loaded().cluster.nodes;
+    assert_eq!(nodes.len(), 5);
+    assert!(nodes[0].settings.first_boot[0].script.starts_with(b"#!/bin/sh\n"));
+    let windows =
+        World::with(&one_node("first-boot = [{ name = \"a\", file = \"a\" }]")).file("/p/a", "#!/bin/sh\r\n");
+    let message = "found a script whose lines end in carriage returns, wanted Unix line breaks";
+    assert_eq!(windows.faults()[0].message, message);
     let faults = World::with("\u{feff}schema = 2\r\n").faults();
     assert_eq!(faults[0].under_span(), Some("2"));
 }
