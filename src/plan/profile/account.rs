@@ -27,7 +27,7 @@ fn user(reader: &mut Reader<'_>, entry: &Entry) -> Option<At<UserLayer>> {
         ..UserLayer::default()
     };
     if let Some(value) = fields.get("ssh-keys") {
-        user.ssh_keys = reader.list(value, ssh_keys);
+        user.ssh_keys = reader.list(value, ssh_keys).once_each();
     }
     if let Some(value) = fields.get("uid") {
         let uid = reader.integer(value, 1..=UID_MAX);
@@ -64,7 +64,7 @@ fn sudo(reader: &mut Reader<'_>, value: &Value) -> Option<At<Sudo>> {
 const SECRET_HELP: &str = "name where it is kept: `{ file = \"path\" }` or `{ env = \"NAME\" }`";
 
 fn password(reader: &mut Reader<'_>, value: &Value) -> Option<At<Password>> {
-    let Some(mut fields) = secret_table(reader, value, "a password") else { return None };
+    let mut fields = secret_table(reader, value, "a password")?;
     let password = match fields.need_one_of(reader, &["hash", "file", "env", "locked"]) {
         Some(entry) if entry.key.value == "hash" => {
             let hash = reader.text(&entry.value).map(|text| text.map(Secret::new));
@@ -144,6 +144,12 @@ pub(super) fn secret_text(reader: &mut Reader<'_>, entry: &Entry) -> Option<Secr
 fn ssh_keys(reader: &mut Reader<'_>, value: &Value) -> Vec<At<String>> {
     let Some(text) = reader.text(value) else { return Vec::new() };
     let Some(path) = text.value.strip_prefix("file:") else {
+        if text.value.contains("PRIVATE KEY") {
+            reader
+                .fault(&text.place, "found a private key, wanted a public one")
+                .help("take the line in the `.pub` file beside it");
+            return Vec::new();
+        }
         let key = ssh_key(reader, &text.place, &text.value, "");
         return key.map(|value| At { value, place: text.place }).into_iter().collect();
     };

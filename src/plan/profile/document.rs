@@ -27,11 +27,15 @@ pub(super) struct Document {
     pub(super) defaults: Layer,
     pub(super) roles: Vec<(At<String>, Layer)>,
     pub(super) nodes: Vec<NodeEntry>,
+    /// There is a `node`, sound or not.
+    pub(super) has_nodes: bool,
 }
 
 #[derive(Default)]
 pub(super) struct ImageLayer {
     pub(super) source: Option<At<ImageSource>>,
+    /// There is an `os`, `url` or `path`, sound or not.
+    pub(super) is_named: bool,
     pub(super) sha256: Option<At<Sha256Digest>>,
     pub(super) grow: Option<At<ByteLen>>,
     pub(super) place: Option<Place>,
@@ -40,6 +44,8 @@ pub(super) struct ImageLayer {
 #[derive(Default)]
 pub(super) struct ClusterLayer {
     pub(super) name: Option<At<String>>,
+    /// There is a `name`, sound or not.
+    pub(super) is_named: bool,
     pub(super) domain: Option<At<String>>,
     pub(super) subnets: Option<Vec<At<IpNet>>>,
     pub(super) gateways: Option<Vec<At<IpAddr>>>,
@@ -74,6 +80,7 @@ impl Document {
             defaults: self.defaults.under(&later.defaults),
             roles,
             nodes,
+            has_nodes: self.has_nodes || later.has_nodes,
         }
     }
 }
@@ -84,6 +91,7 @@ impl ImageLayer {
         let sha256 = if later.source.is_some() { later.sha256 } else { later.sha256.or(self.sha256) };
         Self {
             source: later.source.or(self.source),
+            is_named: self.is_named || later.is_named,
             sha256,
             grow: later.grow.or(self.grow),
             place: later.place.or(self.place),
@@ -95,6 +103,7 @@ impl ClusterLayer {
     fn under(self, later: Self) -> Self {
         Self {
             name: newer(self.name, &later.name),
+            is_named: self.is_named || later.is_named,
             domain: newer(self.domain, &later.domain),
             subnets: newer(self.subnets, &later.subnets),
             gateways: newer(self.gateways, &later.gateways),
@@ -119,6 +128,7 @@ pub(super) fn read(reader: &mut Reader<'_>, path: &Path) -> Document {
         Err(reason) => {
             let source = reader.add_source(path, String::new());
             reader.fault(&Place { file: source, span: 0..0 }, format!("cannot read the profile: {reason}"));
+            reader.incomplete = true;
             return Document::default();
         }
     };
@@ -136,7 +146,10 @@ fn read_source(reader: &mut Reader<'_>, path: &Path, source: usize, road: &mut R
     road.done.push(tidy(path));
     let document = match parse(reader, source) {
         Some(whole) => read_document(reader, &whole, road),
-        None => Document::default(),
+        None => {
+            reader.incomplete = true;
+            Document::default()
+        }
     };
     road.open.pop();
     document
@@ -167,10 +180,12 @@ fn read_document(reader: &mut Reader<'_>, whole: &Value, road: &mut Road) -> Doc
             reader
                 .fault(place, format!("found schema {number}, wanted 1"))
                 .help("a newer profile needs a newer cardpress");
+            reader.incomplete = true;
             return Document::default();
         }
         Some(value) => {
             reader.wrong_kind(value, "1");
+            reader.incomplete = true;
             return Document::default();
         }
         None => {
@@ -186,6 +201,9 @@ fn read_document(reader: &mut Reader<'_>, whole: &Value, road: &mut Road) -> Doc
         defaults: fields.get("defaults").map(|value| settings(reader, value)).unwrap_or_default(),
         roles: fields.get("role").map(|value| roles(reader, value)).unwrap_or_default(),
         nodes: fields.get("node").map(|value| nodes(reader, value)).unwrap_or_default(),
+        has_nodes: whole
+            .get("node")
+            .is_some_and(|value| !matches!(&value.kind, Kind::Array(items) if items.is_empty())),
     };
     fields.finish(reader);
     extended.under(own)
@@ -227,6 +245,7 @@ fn extend(reader: &mut Reader<'_>, name: &At<String>, road: &mut Road) -> Option
             Some(read_source(reader, &path, source, road))
         }
         Err(reason) => {
+            reader.incomplete = true;
             reader
                 .fault(&name.place, format!("cannot read `{}`: {reason}", path.display()))
                 .help("a relative path begins at the folder of the file that names it");
@@ -254,7 +273,8 @@ fn image(reader: &mut Reader<'_>, value: &Value) -> ImageLayer {
     let mut image = ImageLayer { place: Some(value.place.clone()), ..ImageLayer::default() };
     let Some(mut fields) = reader.table(value) else { return image };
     let named = ["os", "url", "path"].iter().filter(|key| value.get(key).is_some()).count();
-    if named > 0 {
+    image.is_named = named > 0;
+    if image.is_named {
         let entry = fields.need_one_of(reader, &["os", "url", "path"]);
         image.source = entry.and_then(|entry| image_source(reader, &entry.key.value, &entry.value));
     } else {
@@ -310,6 +330,7 @@ fn grow(text: &str) -> Result<ByteLen, Wrong> {
 fn cluster(reader: &mut Reader<'_>, value: &Value) -> ClusterLayer {
     let mut cluster = ClusterLayer { place: Some(value.place.clone()), ..ClusterLayer::default() };
     let Some(mut fields) = reader.table(value) else { return cluster };
+    cluster.is_named = value.get("name").is_some();
     cluster.name = fields.get("name").and_then(|value| reader.word(value, word::folder_name));
     cluster.domain = fields.get("domain").and_then(|value| reader.word(value, word::domain));
     cluster.subnets =

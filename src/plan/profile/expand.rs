@@ -19,21 +19,20 @@ const MOST_NODES: usize = 4096;
 
 /// The cluster that the profile means; `None` only where a fault was noted.
 pub(super) fn cluster(reader: &mut Reader<'_>, document: Document) -> Option<Cluster> {
-    let Document { image, cluster, defaults, roles, nodes } = document;
+    let Document { image, cluster, defaults, roles, nodes, has_nodes } = document;
     let start = Place { file: 0, span: 0..0 };
-    // What is missing may stand in a file that could not be read.
-    let readable = !reader.has_faults();
-    let image = image_choice(reader, image, readable, &start);
-    if cluster.name.is_none() && readable {
+    let image = image_choice(reader, image, &start);
+    if !cluster.is_named && !reader.incomplete {
         let place = cluster.place.as_ref().unwrap_or(&start);
         reader.fault(place, "found no name of the cluster").help("write `[cluster]` and `name = \"…\"`");
     }
-    if nodes.is_empty() && readable {
+    if !has_nodes && !reader.incomplete {
         reader
             .fault(&start, "found no node, wanted at least one `[[node]]`")
             .help("write `[[node]]` and `name = \"pi1\"`");
     }
     gateways_in_subnets(reader, &cluster);
+    ssh_for_ssh_between_nodes(reader, &cluster, &defaults);
     unused_roles(reader, &roles, &nodes);
 
     let mut expansion =
@@ -59,13 +58,8 @@ fn values<T>(items: Option<Vec<At<T>>>) -> Vec<T> {
     items.unwrap_or_default().into_iter().map(|item| item.value).collect()
 }
 
-fn image_choice(
-    reader: &mut Reader<'_>,
-    image: ImageLayer,
-    readable: bool,
-    start: &Place,
-) -> Option<ImageChoice> {
-    if image.source.is_none() && readable {
+fn image_choice(reader: &mut Reader<'_>, image: ImageLayer, start: &Place) -> Option<ImageChoice> {
+    if !image.is_named && !reader.incomplete {
         let place = image.place.as_ref().unwrap_or(start);
         reader
             .fault(place, "found no image, wanted one of `os`, `url`, `path` in `[image]`")
@@ -116,8 +110,24 @@ fn gateways_in_subnets(reader: &mut Reader<'_>, cluster: &ClusterLayer) {
     }
 }
 
+fn ssh_for_ssh_between_nodes(reader: &mut Reader<'_>, cluster: &ClusterLayer, defaults: &Layer) {
+    if let (Some(wanted), Some(ssh)) = (&cluster.ssh_between_nodes, &defaults.ssh_enable)
+        && wanted.value
+        && !ssh.value
+    {
+        reader.warn(&ssh.place, "ssh is off, but `cluster.ssh-between-nodes` is on");
+    }
+}
+
 fn subnet_of(cluster: &ClusterLayer, address: IpAddr) -> Option<&At<IpNet>> {
     cluster.subnets.iter().flatten().find(|subnet| subnet.value.addr().is_ipv4() == address.is_ipv4())
+}
+
+/// The interface an address is for.
+#[derive(Clone, Copy)]
+struct Interface<'e> {
+    own_gateways: Option<&'e [At<IpAddr>]>,
+    is_wired: bool,
 }
 
 /// The nodes on their way from entries to addresses.
@@ -168,7 +178,14 @@ impl Expansion<'_, '_> {
                 return Vec::new();
             }
         }
-        (0..count.unwrap_or(1)).filter_map(|index| self.node(entry, layer, name, index)).collect()
+        let mut nodes = Vec::new();
+        for index in 0..count.unwrap_or(1) {
+            nodes.extend(self.node(entry, layer, name, index));
+            if self.reader.has_fault_at(&name.place) {
+                break;
+            }
+        }
+        nodes
     }
 
     /// A range of nodes needs a range of addresses, as long.
@@ -206,10 +223,12 @@ impl Expansion<'_, '_> {
         let word = name.value.word(index);
         let name = self.reader.judge(&name.place, word::host_label(&word))?;
         self.take_name(&name);
-        let addresses = entry.address.as_ref().map(|words| self.addresses(words, layer, &name, index));
+        let wired = Interface { own_gateways: layer.gateways.as_deref(), is_wired: true };
+        let addresses = entry.address.as_ref().map(|words| self.addresses(words, wired, &name, index));
         let wifi = layer.wifi.as_ref().and_then(|wifi| {
             let words = wifi.value.address.as_ref();
-            let addresses = words.map(|words| self.addresses(words, layer, &name, index));
+            let radio = Interface { own_gateways: None, is_wired: false };
+            let addresses = words.map(|words| self.addresses(words, radio, &name, index));
             settings::wifi(self.reader, wifi, addresses.unwrap_or_default())
         });
         Some(Node {
@@ -248,7 +267,7 @@ impl Expansion<'_, '_> {
     fn addresses(
         &mut self,
         words: &AddressWords,
-        layer: &Layer,
+        interface: Interface<'_>,
         node: &At<String>,
         index: u32,
     ) -> Vec<IpNet> {
@@ -256,20 +275,27 @@ impl Expansion<'_, '_> {
             .words
             .iter()
             .filter_map(|word| {
+                if self.reader.has_fault_at(&word.place) {
+                    return None;
+                }
                 let text = word.value.word(index);
                 let written = self.reader.judge(&word.place, written_address(&text))?;
-                let net = self.with_prefix(&written)?;
+                let net = self.with_prefix(&written, interface)?;
                 self.check_host_part(&word.place, net)?;
-                self.check_gateway(&word.place, layer, net);
+                self.check_gateway(&word.place, interface, net);
                 self.take_address(&word.place, net.addr(), node);
                 Some(net)
             })
             .collect()
     }
 
-    /// An address without prefix gets that of the subnet; one with prefix must be in the subnet all the same.
-    fn with_prefix(&mut self, written: &At<(IpAddr, Option<u8>)>) -> Option<IpNet> {
+    /// An address without prefix gets that of the subnet; one with prefix must be in the subnet all the same,
+    /// unless it is the radio's, whose net may be another.
+    fn with_prefix(&mut self, written: &At<(IpAddr, Option<u8>)>, interface: Interface<'_>) -> Option<IpNet> {
         let (address, prefix) = written.value;
+        if let (Some(prefix), false) = (prefix, interface.is_wired) {
+            return IpNet::new(address, prefix).ok();
+        }
         let Some(subnet) = subnet_of(self.cluster, address) else {
             if prefix.is_none() {
                 let message =
@@ -316,20 +342,21 @@ impl Expansion<'_, '_> {
     }
 
     /// The gateway that this node will use: its own, or else the cluster's.
-    fn check_gateway(&mut self, place: &Place, layer: &Layer, net: IpNet) {
-        let own = layer.gateways.as_ref().filter(|gateways| !gateways.is_empty());
-        let gateways = own.or(self.cluster.gateways.as_ref()).into_iter().flatten();
+    fn check_gateway(&mut self, place: &Place, interface: Interface<'_>, net: IpNet) {
+        let own = interface.own_gateways.filter(|gateways| !gateways.is_empty());
+        let gateways = own.or(self.cluster.gateways.as_deref()).into_iter().flatten();
         for gateway in gateways.filter(|gateway| gateway.value.is_ipv4() == net.addr().is_ipv4()) {
             if gateway.value == net.addr() {
                 let message = format!("{} is the address of the gateway", gateway.value);
                 self.reader.fault(place, message);
                 continue;
             }
-            if net.contains(&gateway.value) || is_link_local(gateway.value) {
+            if net.contains(&gateway.value) || is_link_local(gateway.value) || !interface.is_wired {
                 continue;
             }
             if own.is_some() {
-                let message = format!("gateway {} is outside the net of {net}", gateway.value);
+                let message =
+                    format!("gateway {} is outside {}, the net of the node", gateway.value, net.trunc());
                 self.reader.fault(&gateway.place, message);
             } else if subnet_of(self.cluster, gateway.value).is_none() {
                 let message = format!("address {net} does not reach the gateway {}", gateway.value);
@@ -341,7 +368,10 @@ impl Expansion<'_, '_> {
     fn take_address(&mut self, place: &Place, address: IpAddr, node: &At<String>) {
         match self.addresses.get(&address) {
             Some(other) => {
-                let message = format!("address {address} of `{}` is that of `{other}` too", node.value);
+                let message = match *other == node.value {
+                    true => format!("`{other}` has the address {address} twice"),
+                    false => format!("address {address} of `{}` is that of `{other}` too", node.value),
+                };
                 self.reader.fault(place, message).label("taken");
             }
             None => {

@@ -131,12 +131,14 @@ pub(super) fn read(reader: &mut Reader<'_>, fields: &mut Fields<'_>) -> Layer {
 }
 
 /// A list of words.
-pub(super) fn words<T>(
+pub(super) fn words<T: PartialEq>(
     reader: &mut Reader<'_>,
     value: Option<&Value>,
     read: fn(&str) -> Result<T, Wrong>,
 ) -> List<T> {
-    value.map_or_else(List::default, |value| reader.list(value, |reader, item| reader.word(item, read)))
+    value.map_or_else(List::default, |value| {
+        reader.list(value, |reader, item| reader.word(item, read)).once_each()
+    })
 }
 
 /// Within one layer nothing is said twice: the second time would silently win.

@@ -90,10 +90,14 @@ pub(super) fn written_address(text: &str) -> Result<(IpAddr, Option<u8>), Wrong>
 
 fn wifi(reader: &mut Reader<'_>, value: &Value) -> Option<At<WifiLayer>> {
     let mut fields = reader.table(value)?;
+    // A bad word is noted; what stands in for it keeps it from being missed as well.
+    let stand_in = |value: &Value| At { value: String::new(), place: value.place.clone() };
     let mut wifi = WifiLayer {
-        ssid: fields.get("ssid").and_then(|value| reader.word(value, word::ssid)),
+        ssid: fields.get("ssid").map(|value| reader.word(value, word::ssid).unwrap_or(stand_in(value))),
         hidden: fields.get("hidden").and_then(|value| reader.flag(value)),
-        country: fields.get("country").and_then(|value| reader.word(value, word::country)),
+        country: fields
+            .get("country")
+            .map(|value| reader.word(value, word::country).unwrap_or(stand_in(value))),
         address: fields.get("address").and_then(|value| address_words(reader, value)),
         key: None,
     };

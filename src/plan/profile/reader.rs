@@ -22,6 +22,8 @@ pub(super) struct Reader<'a> {
     warnings: Vec<Draft>,
     /// Every file asked for, in that order, once.
     pub(super) files: Vec<PathBuf>,
+    /// A part of the profile could not be read, so what seems missing may be there.
+    pub(super) incomplete: bool,
 }
 
 /// A TOML file that was read.
@@ -45,9 +47,29 @@ impl<T> Default for List<T> {
     }
 }
 
+impl<T: PartialEq> List<T> {
+    /// Each item once.
+    pub(super) fn once_each(self) -> Self {
+        let mut items: Vec<At<T>> = Vec::with_capacity(self.items.len());
+        for item in self.items {
+            if !items.contains(&item) {
+                items.push(item);
+            }
+        }
+        Self { items, ..self }
+    }
+}
+
 impl<'a> Reader<'a> {
     pub(super) fn new(around: &'a dyn Surroundings) -> Self {
-        Self { around, sources: Vec::new(), faults: Vec::new(), warnings: Vec::new(), files: Vec::new() }
+        Self {
+            around,
+            sources: Vec::new(),
+            faults: Vec::new(),
+            warnings: Vec::new(),
+            files: Vec::new(),
+            incomplete: false,
+        }
     }
 
     /// Takes in a TOML file; places in it carry the number returned.
@@ -65,9 +87,8 @@ impl<'a> Reader<'a> {
         let text = self.source_text(source);
         let mut start = 0;
         for line in text.split_inclusive('\n') {
-            let sounds_secret =
-                ["pass", "psk", "secret", "hash", "KEY"].iter().any(|word| line.contains(word));
-            if let (true, Some(equals)) = (sounds_secret, line.find('=')) {
+            let mut words = line.split(|c: char| !c.is_alphanumeric() && c != '-' && c != '_');
+            if let (true, Some(equals)) = (words.any(sounds_secret), line.find('=')) {
                 self.hide(&Place { file: source, span: start + equals + 1..start + line.len() });
             }
             start += line.len();
@@ -82,8 +103,10 @@ impl<'a> Reader<'a> {
                 let secret_file = matches!(value.get("secret"), Some(Value { kind: Kind::Flag(true), .. }));
                 for Entry { key, value } in entries {
                     match key.value.as_str() {
-                        "password" | "passphrase" | "psk" | "hash" => self.hide_strings(value),
                         "content" if secret_file => self.hide(&value.place),
+                        // Field 6 of fstab.
+                        "pass" if matches!(value.kind, Kind::Integer(_)) => {}
+                        key if sounds_secret(key) => self.hide_strings(value),
                         _ => self.hide_by_keys(value),
                     }
                 }
@@ -101,8 +124,9 @@ impl<'a> Reader<'a> {
         note(&mut self.warnings, place, message.into())
     }
 
-    pub(super) fn has_faults(&self) -> bool {
-        !self.faults.is_empty()
+    /// Whether something at this very place is wrong already: one fault for a range is enough.
+    pub(super) fn has_fault_at(&self, place: &Place) -> bool {
+        self.faults.iter().any(|draft| draft.place == *place)
     }
 
     /// Keeps `place` out of everything that is shown.
@@ -373,6 +397,9 @@ impl<'v> Fields<'v> {
             }
             let whose = if self.name.is_empty() { String::new() } else { format!(" in `{}`", self.name) };
             let help = match nearest(&key.value, self.known.iter().copied()) {
+                _ if ["name", "role", "address"].contains(&key.value.as_str()) => {
+                    format!("`{}` belongs to a `[[node]]`", key.value)
+                }
                 Some(near) => format!("did you mean `{near}`?"),
                 None => format!("known here: {}", self.known.join(", ")),
             };
@@ -382,6 +409,13 @@ impl<'v> Fields<'v> {
                 .help(help);
         }
     }
+}
+
+/// Whether what stands under `key` may be a secret; a slip of the finger in the key does not give it away.
+fn sounds_secret(key: &str) -> bool {
+    let lower = key.to_lowercase();
+    ["pass", "psk", "secret", "hash", "token", "private"].iter().any(|word| lower.contains(word))
+        || nearest(key, ["password", "passphrase"].into_iter()).is_some()
 }
 
 /// The one of `known` that `word` may be a slip for: a third of its letters wrong at most.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::super::cluster::{ConfigTxt, Network, Settings, User, Wifi};
+use super::super::cluster::{ConfigTxt, Network, Settings, Sudo, User, Wifi};
 use super::layer::{ConfigSetting, ConfigValue, Layer, UserLayer, WifiLayer};
 use super::reader::{List, Reader};
 use super::value::{At, Place};
@@ -11,6 +11,7 @@ use super::value::{At, Place};
 pub(super) fn of_layer(reader: &mut Reader<'_>, layer: Layer, wifi: Option<Wifi>) -> Settings {
     one_thing_at_each_path(reader, &layer);
     one_user_for_each_uid(reader, &layer.users);
+    no_sudo_means_no_group(reader, &layer.users);
     let mut sysctl = values(layer.sysctl);
     sysctl.sort();
     Settings {
@@ -127,6 +128,17 @@ fn one_thing_at_each_path(reader: &mut Reader<'_>, layer: &Layer) {
     }
     for (place, message) in clashes {
         reader.fault(&place, message);
+    }
+}
+
+fn no_sudo_means_no_group(reader: &mut Reader<'_>, users: &[At<UserLayer>]) {
+    for At { value: user, .. } in users {
+        let group = user.groups.items.iter().find(|group| group.value == "sudo");
+        let refused = user.sudo.as_ref().filter(|sudo| sudo.value == Sudo::No);
+        if let (Some(group), Some(_)) = (group, refused) {
+            let message = format!("`{}` is in group `sudo`, but `sudo = false`", user.name);
+            reader.fault(&group.place, message);
+        }
     }
 }
 

@@ -160,13 +160,23 @@ pub(super) fn first_boot(reader: &mut Reader<'_>, value: &Value) -> Option<At<Fi
     let entry = entry?;
     let text = reader.text(&entry.value)?;
     let script = match entry.key.value.as_str() {
-        "script" => text.value.clone().into_bytes(),
+        // A profile written on Windows; the kernel would look for an interpreter `/bin/sh\r`.
+        "script" => text.value.replace("\r\n", "\n").into_bytes(),
         _ => reader.local_file(&text)?,
     };
     if !script.starts_with(b"#!/") {
         reader
             .fault(&entry.value.place, "found a script without interpreter, wanted `#!/…` as its first line")
             .help("begin it with `#!/bin/sh`");
+        return None;
+    }
+    if script.split(|byte| *byte == b'\n').next().is_some_and(|line| line.ends_with(b"\r")) {
+        reader
+            .fault(
+                &entry.value.place,
+                "found a script whose lines end in carriage returns, wanted Unix line breaks",
+            )
+            .help("no interpreter is found by such a first line; save it with Unix line breaks");
         return None;
     }
     Some(name?.map(|name| FirstBootScript { name, script: Arc::from(script), needs_network }))

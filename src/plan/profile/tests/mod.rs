@@ -3,7 +3,9 @@
 mod faults;
 mod good;
 mod layers;
+mod noise;
 mod secrets;
+mod setting_faults;
 
 use std::collections::BTreeMap;
 use std::io;
