@@ -57,7 +57,7 @@ impl ChunkDigests {
             self.chunks.push(Self::of_zeros(len));
             index += 1;
         }
-        (old % Self::CHUNK_LEN != 0 && self.len_bytes > old).then_some(old / Self::CHUNK_LEN)
+        (!old.is_multiple_of(Self::CHUNK_LEN) && self.len_bytes > old).then_some(old / Self::CHUNK_LEN)
     }
 
     /// The digest of a chunk of `len` zero bytes, hashed once.

@@ -312,6 +312,10 @@ impl<'d> Fat<'d> {
         let entry = self.stat(path)?.ok_or_else(|| Error::NotFound(path.to_owned()))?;
         if entry.is_dir {
             for child in self.read_dir(path)? {
+                // Such a name would lead back to where we are.
+                if child.name.is_empty() || child.name.contains('/') {
+                    return Err(Error::Corrupt(format!("`{path}` has an entry named `{}`", child.name)));
+                }
                 self.remove(&format!("{path}/{}", child.name))?;
             }
         }

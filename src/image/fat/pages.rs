@@ -18,7 +18,7 @@ const PAGE_LEN_U64: u64 = PAGE_LEN as u64;
 const PAGES_MAX: usize = 2048;
 /// Reads that one operation may make. The largest directory (65536 entries, 12 reads each) scanned a few times,
 /// and a FAT of a million entries, stay below; a ring does not.
-const READS_MAX: u64 = 16 << 20;
+const READS_MAX: u64 = 4 << 20;
 
 /// A device behind a cache. Writes go through.
 pub(super) struct Pages<'d> {
@@ -26,6 +26,9 @@ pub(super) struct Pages<'d> {
     layout: Layout,
     pages: RefCell<HashMap<u64, Box<[u8; PAGE_LEN]>>>,
     reads_left: Cell<u64>,
+    /// A read of this operation met damage, so nothing more is written: `fatfs` frees a chain that it cannot
+    /// read on for ever.
+    damaged: Cell<bool>,
     /// What `fatfs` is to read as FSInfo's next free cluster, which is found faster than it would find it.
     next_free: Cell<Option<u32>>,
     /// Where the first sector of zeros was written since it was last asked for: the cluster of a new directory.
@@ -40,6 +43,7 @@ impl<'d> Pages<'d> {
             layout,
             pages: RefCell::default(),
             reads_left,
+            damaged: Cell::new(false),
             next_free: Cell::new(None),
             first_zeroed: Cell::new(None),
         }
@@ -52,6 +56,7 @@ impl<'d> Pages<'d> {
     /// An operation begins; it may read so much.
     pub(super) fn begin(&self) {
         self.reads_left.set(READS_MAX);
+        self.damaged.set(false);
     }
 
     pub(super) fn set_next_free(&self, cluster: Option<u32>) {
@@ -175,7 +180,8 @@ impl Read for Stream<'_> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         let left = self.pages.device.len_bytes().saturating_sub(self.position);
         let len = buf.len().min(usize::try_from(left).unwrap_or(usize::MAX));
-        self.pages.guarded_read(self.position, &mut buf[..len])?;
+        let read = self.pages.guarded_read(self.position, &mut buf[..len]);
+        read.inspect_err(|_| self.pages.damaged.set(true))?;
         self.position += len as u64;
         Ok(len)
     }
@@ -183,6 +189,9 @@ impl Read for Stream<'_> {
 
 impl Write for Stream<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.pages.damaged.get() {
+            return Err(corrupt("not written to after damage was met"));
+        }
         if bytes == [0; 512] && self.pages.first_zeroed.get().is_none() {
             self.pages.first_zeroed.set(Some(self.position));
         }

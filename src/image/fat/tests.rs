@@ -203,3 +203,65 @@ fn a_spoilt_boot_sector_never_panics() {
         }
     }
 }
+
+/// Boot sector, FATs and directories with a few bytes changed at random: an error or an answer, no panic, no end
+/// that does not come.
+#[test]
+fn spoilt_metadata_never_panics_or_hangs() {
+    let mut random = 1_u64;
+    let mut next = |below: usize| {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from(random >> 33).unwrap() % below
+    };
+    for (_, sound) in shapes() {
+        let sound = Memory::new(sound);
+        let layout = Layout::read(&sound).unwrap();
+        let fat_start = usize::try_from(layout.fat_start).unwrap();
+        let data_start = usize::try_from(layout.data_start).unwrap();
+        let root_start = usize::try_from(layout.root_start).unwrap();
+        let places = [
+            (0, 90),
+            (fat_start, 800),
+            (root_start - 400, 400),
+            (data_start, 4096),
+            (488 + 512, 8),
+            (root_start, 512),
+        ];
+        for _ in 0..400 {
+            let device = Overlay::new(&sound);
+            for _ in 0..=next(3) {
+                let (start, len) = places[next(places.len())];
+                let value = [0, 1, 2, 3, 0x7f, 0xff, 0xf7, 0xe5][next(8)];
+                device.write_at((start + next(len)) as u64, &[value]).unwrap();
+            }
+            let Ok(fat) = open(&device) else { continue };
+            let _ = fat.read_dir("overlays");
+            let _ = fat.read_file("overlays/vc4-kms-v3d.dtbo", 1 << 20);
+            let _ = fat.write_file("config.txt", &[5; 9000]);
+            let _ = fat.write_file("overlays/new/name.txt", &[6; 9000]);
+            let _ = fat.remove("overlays");
+            let _ = fat.write_file("cmdline.txt", &[6; 9000]);
+            let _ = fat.close();
+        }
+    }
+}
+
+/// Not a verdict, a figure: `cargo test --lib -- --ignored --nocapture patching_a_large_boot`.
+#[test]
+#[ignore = "measures"]
+fn patching_a_large_boot_partition_takes_a_few_milliseconds() {
+    let base = Memory::new(by_mkfs(512, &["-F", "32", "-s", "1"]));
+    for _ in 0..3 {
+        let device = Overlay::new(&base);
+        let start = std::time::Instant::now();
+        let fat = open(&device).unwrap();
+        let opened = start.elapsed();
+        fat.read_file("cmdline.txt", 4096).unwrap();
+        fat.read_file("config.txt", 4096).unwrap();
+        for name in ["cmdline.txt", "config.txt", "a.txt", "overlays/b.dtbo", "c/d.txt"] {
+            fat.write_file(name, &[1; 3000]).unwrap();
+        }
+        fat.close().unwrap();
+        println!("open {opened:?}, all {:?}, {} bytes dirty", start.elapsed(), device.dirty_bytes());
+    }
+}

@@ -212,9 +212,9 @@ pub(super) fn write_len(device: &dyn Device, partition: &Partition) -> Result<()
 fn write_protective_len(device: &dyn Device, last_sector: u64) -> Result<(), Error> {
     let mut sector = [0; 512];
     device.read_at(0, &mut sector)?;
-    let slot = (0..4_u64).find(|slot| sector.get(446 + 16 * *slot as usize + 4) == Some(&0xee)).unwrap_or(0);
+    let slot = (0..4).find(|slot| sector.get(446 + 16 * slot + 4) == Some(&0xee)).unwrap_or(0);
     let count = u32::try_from(last_sector).unwrap_or(u32::MAX);
-    Ok(device.write_at(446 + 16 * slot + 12, &count.to_le_bytes())?)
+    Ok(device.write_at((446 + 16 * slot + 12) as u64, &count.to_le_bytes())?)
 }
 
 /// A device as the stream that the `gpt` crate wants. Nothing is ever written through it.

@@ -214,7 +214,7 @@ pub fn set_partition_len(device: &dyn Device, number: u32, len_bytes: u64) -> Re
     let table = Table::open(device)?;
     let mut wanted = table.partition(number)?.clone();
     let refuse = |reason: String| Error::Length { number, len_bytes, reason };
-    if len_bytes == 0 || len_bytes % SECTOR_LEN != 0 {
+    if len_bytes == 0 || !len_bytes.is_multiple_of(SECTOR_LEN) {
         return Err(refuse(format!("wanted a multiple of {SECTOR_LEN}")));
     }
     wanted.len_bytes = len_bytes;
