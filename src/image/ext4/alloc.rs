@@ -37,8 +37,10 @@ impl Store<'_> {
             while left > 0 && self.group(group)?.free_blocks() > 0 {
                 let most = u32::try_from(left).unwrap_or(u32::MAX);
                 let Some((start, len)) = self.block_bitmap(group)?.next_free(at, end, most) else { break };
-                let blocks =
-                    Blocks { start: self.superblock.group_start(group) + u64::from(start), len: u64::from(len) };
+                let blocks = Blocks {
+                    start: self.superblock.group_start(group) + u64::from(start),
+                    len: u64::from(len),
+                };
                 self.mark_blocks(blocks, true)?;
                 left = left.saturating_sub(blocks.len);
                 at = start.saturating_add(len);
@@ -49,7 +51,9 @@ impl Store<'_> {
             }
         }
         if left > 0 {
-            return Err(corrupt(format!("{free_blocks} blocks are counted free, {left} of {count} were not found")));
+            return Err(corrupt(format!(
+                "{free_blocks} blocks are counted free, {left} of {count} were not found"
+            )));
         }
         Ok(taken)
     }
@@ -106,12 +110,19 @@ impl Store<'_> {
             }
             let descriptor = self.group_mut(group)?;
             let free = descriptor.free_blocks();
-            descriptor.set_free_blocks(if used { free.saturating_sub(len) } else { free.saturating_add(len) });
+            descriptor.set_free_blocks(if used {
+                free.saturating_sub(len)
+            } else {
+                free.saturating_add(len)
+            });
             descriptor.clear_flag(BLOCK_UNINIT);
             let total = self.superblock.free_blocks();
             let len = u64::from(len);
-            self.superblock_mut()
-                .set_free_blocks(if used { total.saturating_sub(len) } else { total.saturating_add(len) });
+            self.superblock_mut().set_free_blocks(if used {
+                total.saturating_sub(len)
+            } else {
+                total.saturating_add(len)
+            });
             at += len;
         }
         Ok(())
@@ -134,7 +145,8 @@ impl Store<'_> {
             self.implied_block_bitmap(number)
         } else {
             let bitmap = Bitmap::new(self.read_block(group.block_bitmap())?);
-            let computed = checksums.seed().map(|seed| bitmap.checksum(seed, self.superblock.blocks_per_group));
+            let computed =
+                checksums.seed().map(|seed| bitmap.checksum(seed, self.superblock.blocks_per_group));
             if computed.is_some_and(|computed| !group.block_bitmap_matches(computed)) {
                 return Err(corrupt(format!("block bitmap of group {number} does not match its checksum")));
             }
@@ -142,7 +154,9 @@ impl Store<'_> {
         };
         let (counted, claimed) = (bitmap.count_free(len), group.free_blocks());
         if counted != claimed {
-            return Err(corrupt(format!("group {number} claims {claimed} free blocks, its bitmap has {counted}")));
+            return Err(corrupt(format!(
+                "group {number} claims {claimed} free blocks, its bitmap has {counted}"
+            )));
         }
         Ok(bitmap)
     }
@@ -236,7 +250,9 @@ impl Store<'_> {
         };
         let (counted, claimed) = (bitmap.count_free(per_group), group.free_inodes());
         if counted != claimed {
-            return Err(corrupt(format!("group {number} claims {claimed} free inodes, its bitmap has {counted}")));
+            return Err(corrupt(format!(
+                "group {number} claims {claimed} free inodes, its bitmap has {counted}"
+            )));
         }
         Ok(bitmap)
     }

@@ -58,7 +58,9 @@ pub(super) fn of_descriptor(checksums: Checksums, uuid: &[u8; 16], group: u32, d
     match checksums {
         Checksums::Absent => 0,
         // The field is left out here …
-        Checksums::Descriptors => [&uuid[..], &number, before, after].iter().fold(0xffff, |crc, part| crc16(crc, part)),
+        Checksums::Descriptors => {
+            [&uuid[..], &number, before, after].iter().fold(0xffff, |crc, part| crc16(crc, part))
+        }
         // … and taken as zero here.
         Checksums::Metadata { seed } => {
             low16([&number[..], before, &[0, 0], after].iter().fold(seed, |crc, part| crc32c(crc, part)))

@@ -27,9 +27,14 @@ impl Directory {
         let block_len = store.block_len() as u64;
         let mapping = Mapping::read(store, inode)?;
         let blocks = inode.size() / block_len;
-        let contiguous = mapping.runs.iter().try_fold(0, |next, run| (run.logical == next).then(|| run.end()));
+        let contiguous =
+            mapping.runs.iter().try_fold(0, |next, run| (run.logical == next).then(|| run.end()));
         let written = mapping.runs.iter().all(|run| !run.unwritten);
-        if inode.size() % block_len != 0 || blocks == 0 || !written || contiguous.is_none_or(|end| end < blocks) {
+        if !inode.size().is_multiple_of(block_len)
+            || blocks == 0
+            || !written
+            || contiguous.is_none_or(|end| end < blocks)
+        {
             let found = format!("directory inode {} has {} bytes", inode.number, inode.size());
             return Err(corrupt(format!("{found}, and not all of them in blocks")));
         }
@@ -174,12 +179,18 @@ impl Store<'_> {
     }
 
     /// Lets the directory consist of `blocks`: an index and its leaves where there are several.
-    fn write_directory(&mut self, inode: &mut Inode, old: Mapping, blocks: Vec<Vec<u8>>) -> Result<(), Error> {
+    fn write_directory(
+        &mut self,
+        inode: &mut Inode,
+        old: Mapping,
+        blocks: Vec<Vec<u8>>,
+    ) -> Result<(), Error> {
         let count = blocks.len() as u64;
         let mapping = self.resize_runs(inode, old, count)?;
         mapping.clone().write(self, inode)?;
         for (logical, block) in (0..).zip(blocks) {
-            let physical = mapping.physical(logical).ok_or_else(|| corrupt("a directory outgrew its blocks"))?;
+            let physical =
+                mapping.physical(logical).ok_or_else(|| corrupt("a directory outgrew its blocks"))?;
             self.put_block(physical, block);
         }
         let indexable = self.superblock.features().has_compat(compat::DIR_INDEX);

@@ -136,10 +136,9 @@ impl Filesystem<'_> {
             let path = fs.canonical(path, true)?;
             let mut so_far = ImagePath::root();
             for name in path.names() {
-                so_far = so_far.join(name).map_err(|_| Error::UnusablePath {
-                    path: path.to_string(),
-                    target: name.to_owned(),
-                })?;
+                so_far = so_far
+                    .join(name)
+                    .map_err(|_| Error::UnusablePath { path: path.to_string(), target: name.to_owned() })?;
                 let slot = fs.store.slot(&so_far, false)?;
                 match &slot.inode {
                     Some(inode) if inode.is_directory() => {}
@@ -292,7 +291,12 @@ impl Filesystem<'_> {
     ///
     /// # Errors
     /// As for [`Self::set_mode`].
-    pub fn set_times(&mut self, path: &ImagePath, accessed: Timestamp, modified: Timestamp) -> Result<(), Error> {
+    pub fn set_times(
+        &mut self,
+        path: &ImagePath,
+        accessed: Timestamp,
+        modified: Timestamp,
+    ) -> Result<(), Error> {
         self.change_inode(path, |inode| {
             inode.set_accessed(accessed);
             inode.set_modified(modified);
@@ -338,8 +342,7 @@ impl Filesystem<'_> {
     /// Puts a name into a directory; a subdirectory links back to it.
     fn enter(&mut self, mut directory: Inode, name: Vec<u8>, inode: &Inode) -> Result<(), Error> {
         directory.check_editable()?;
-        let has_filetype =
-            self.store.superblock.features().has_incompat(super::features::incompat::FILETYPE);
+        let has_filetype = self.store.superblock.features().has_incompat(super::features::incompat::FILETYPE);
         let file_type = if has_filetype { inode.kind()?.entry_type() } else { 0 };
         if inode.is_directory() {
             let links = directory.links();

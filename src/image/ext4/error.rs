@@ -152,7 +152,9 @@ pub enum Error {
         limit_bytes: usize,
     },
     /// The directory has more names than its index can hold.
-    #[error("directory is full: its names take {needed_blocks} blocks, its index has room for {limit_blocks}")]
+    #[error(
+        "directory is full: its names take {needed_blocks} blocks, its index has room for {limit_blocks}"
+    )]
     DirectoryFull {
         /// How many blocks of names there would be.
         needed_blocks: usize,
@@ -225,7 +227,9 @@ impl From<Corrupt> for Error {
 impl From<DirError> for Error {
     fn from(error: DirError) -> Self {
         match error {
-            DirError::TooLarge { leaves, most } => Self::DirectoryFull { needed_blocks: leaves, limit_blocks: most },
+            DirError::TooLarge { leaves, most } => {
+                Self::DirectoryFull { needed_blocks: leaves, limit_blocks: most }
+            }
             error => corrupt(format!("directory: {error}")),
         }
     }

@@ -43,7 +43,8 @@ struct Reader<'s, 'd> {
 impl Reader<'_, '_> {
     fn node(&mut self, node: &[u8], depth: u16, room: usize) -> Result<(), Error> {
         let number = self.inode.number;
-        let (magic, count, max) = (u16_at(node, 0), usize::from(u16_at(node, 2)), usize::from(u16_at(node, 4)));
+        let (magic, count, max) =
+            (u16_at(node, 0), usize::from(u16_at(node, 2)), usize::from(u16_at(node, 4)));
         if magic != MAGIC || u16_at(node, 6) != depth || max > room || count > max {
             let found = format!("magic {magic:#06x}, {count} of {max} entries, depth {}", u16_at(node, 6));
             return Err(corrupt(format!("extent node of inode {number} has {found}, wanted depth {depth}")));
@@ -75,7 +76,9 @@ impl Reader<'_, '_> {
             let (at, computed) = checksum(seed, &node, max);
             let stored = u32_at(&node, at);
             if stored != computed {
-                return Err(corrupt(format!("extent block {block} checksum is {stored:#x}, computed {computed:#x}")));
+                return Err(corrupt(format!(
+                    "extent block {block} checksum is {stored:#x}, computed {computed:#x}"
+                )));
             }
         }
         self.mapping.tree.push(block);
@@ -145,7 +148,12 @@ pub(super) fn tree_blocks(runs: &[Run], block_len: usize) -> u64 {
 }
 
 /// Writes the tree over `runs` into the blocks of `tree`, as many as [`tree_blocks`] says; gives its root.
-pub(super) fn build(store: &mut Store<'_>, inode: &Inode, runs: &[Run], tree: &[u64]) -> Result<[u8; 60], Error> {
+pub(super) fn build(
+    store: &mut Store<'_>,
+    inode: &Inode,
+    runs: &[Run],
+    tree: &[u64],
+) -> Result<[u8; 60], Error> {
     let block_len = store.block_len();
     let seed = seed(store, inode);
     let mut entries: Vec<Entry> = extents(runs).collect();
@@ -162,7 +170,11 @@ pub(super) fn build(store: &mut Store<'_>, inode: &Inode, runs: &[Run], tree: &[
                 put(&mut node, at, &checksum.to_le_bytes());
             }
             store.put_block(block, node);
-            above.push(Entry { logical: chunk.first().map_or(0, |entry| entry.logical), physical: block, len: 0 });
+            above.push(Entry {
+                logical: chunk.first().map_or(0, |entry| entry.logical),
+                physical: block,
+                len: 0,
+            });
         }
         entries = above;
         depth += 1;
@@ -199,7 +211,8 @@ mod tests {
     #[test]
     fn long_runs_are_cut_and_unwritten_ones_are_one_shorter() {
         let run = Run { logical: 5, physical: 100, len: 40_000, unwritten: false };
-        let lens = |run| extents(&[run]).map(|entry| (entry.logical, entry.physical, entry.len)).collect::<Vec<_>>();
+        let lens =
+            |run| extents(&[run]).map(|entry| (entry.logical, entry.physical, entry.len)).collect::<Vec<_>>();
         assert_eq!(lens(run), [(5, 100, 32_768), (32_773, 32_868, 7232)]);
         let run = Run { unwritten: true, ..run };
         assert_eq!(lens(run), [(5, 100, 65_535), (32_772, 32_867, 40_001)]);

@@ -54,7 +54,10 @@ impl Store<'_> {
             return Err(corrupt(format!("symlink inode {} has {len} bytes", inode.number)));
         };
         if target.is_empty() || target.contains(&0) {
-            return Err(corrupt(format!("symlink inode {} has an empty target or a NUL in it", inode.number)));
+            return Err(corrupt(format!(
+                "symlink inode {} has an empty target or a NUL in it",
+                inode.number
+            )));
         }
         Ok(target)
     }
@@ -76,7 +79,12 @@ impl Store<'_> {
     }
 
     /// Lets the file hold exactly `content`. `old` is what it holds now; nothing for a new one.
-    pub(super) fn replace_content(&mut self, inode: &mut Inode, old: Mapping, content: &[u8]) -> Result<(), Error> {
+    pub(super) fn replace_content(
+        &mut self,
+        inode: &mut Inode,
+        old: Mapping,
+        content: &[u8],
+    ) -> Result<(), Error> {
         let size = content.len() as u64;
         self.check_len(size)?;
         let count = size.div_ceil(self.block_len() as u64);

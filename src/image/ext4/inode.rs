@@ -148,7 +148,7 @@ impl Inode {
     pub(super) fn parse(number: u32, raw: Vec<u8>, checksums: Checksums) -> Result<Self, Error> {
         let inode = Self { number, raw };
         let extra = inode.extra_isize();
-        if extra % 4 != 0 || 128 + extra > inode.raw.len() {
+        if !extra.is_multiple_of(4) || 128 + extra > inode.raw.len() {
             return Err(corrupt(format!("inode {number} claims {extra} extra bytes of {}", inode.raw.len())));
         }
         if let Some(computed) = inode.checksum(checksums) {
@@ -288,8 +288,10 @@ impl Inode {
 
     /// The high half is only there with `huge_file`; what needs it is refused.
     pub(super) fn set_sectors(&mut self, sectors: u64) -> Result<(), Error> {
-        let low = u32::try_from(sectors)
-            .map_err(|_| Error::FileTooLarge { len_bytes: sectors * 512, limit_bytes: u64::from(u32::MAX) * 512 })?;
+        let low = u32::try_from(sectors).map_err(|_| Error::FileTooLarge {
+            len_bytes: sectors * 512,
+            limit_bytes: u64::from(u32::MAX) * 512,
+        })?;
         put(&mut self.raw, 0x1c, &low.to_le_bytes());
         put(&mut self.raw, 0x74, &[0, 0]);
         Ok(())
@@ -410,7 +412,9 @@ mod tests {
 
     #[test]
     fn times_keep_their_epoch_and_nanoseconds_where_there_is_room() {
-        for seconds in [i64::from(i32::MIN), -1, 0, i64::from(i32::MAX), 1 << 31, 1 << 32, (1 << 33) + 5, 15_032_385_535] {
+        for seconds in
+            [i64::from(i32::MIN), -1, 0, i64::from(i32::MAX), 1 << 31, 1 << 32, (1 << 33) + 5, 15_032_385_535]
+        {
             let time = Timestamp { seconds, nanoseconds: 123_456_789 };
             let mut inode = fresh(256);
             inode.set_modified(time);

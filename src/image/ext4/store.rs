@@ -52,7 +52,9 @@ impl<'d> Store<'d> {
         let groups = read_groups(device, &superblock)?;
         // The kernel keeps the totals lazily; the groups are right.
         superblock.set_free_blocks(groups.iter().map(|group| u64::from(group.free_blocks())).sum());
-        superblock.set_free_inodes(groups.iter().fold(0, |sum: u32, group| sum.saturating_add(group.free_inodes())));
+        superblock.set_free_inodes(
+            groups.iter().fold(0, |sum: u32, group| sum.saturating_add(group.free_inodes())),
+        );
         let system = system_ranges(&superblock, &groups)?;
         Ok(Self {
             device,
@@ -106,18 +108,16 @@ impl<'d> Store<'d> {
         self.superblock.groups_count
     }
 
-    pub(super) fn groups(&self) -> &[Group] {
-        &self.groups
-    }
-
     pub(super) fn group(&self, number: u32) -> Result<&Group, Error> {
         self.groups.get(index(number)).ok_or_else(|| corrupt(format!("there is no group {number}")))
     }
 
     /// A descriptor, to change.
     pub(super) fn group_mut(&mut self, number: u32) -> Result<&mut Group, Error> {
-        let group =
-            self.groups.get_mut(index(number)).ok_or_else(|| corrupt(format!("there is no group {number}")))?;
+        let group = self
+            .groups
+            .get_mut(index(number))
+            .ok_or_else(|| corrupt(format!("there is no group {number}")))?;
         self.undo.groups.entry(number).or_insert_with(|| group.clone());
         Ok(group)
     }
@@ -141,9 +141,10 @@ impl<'d> Store<'d> {
         };
         let next = self.system.partition_point(|range| range.1 <= start);
         match self.system.get(next) {
-            Some(range) if range.0 < end => {
-                Err(corrupt(format!("inode {owner} has blocks {start} to {end}, metadata begins at {}", range.0)))
-            }
+            Some(range) if range.0 < end => Err(corrupt(format!(
+                "inode {owner} has blocks {start} to {end}, metadata begins at {}",
+                range.0
+            ))),
             _ => Ok(()),
         }
     }
@@ -200,7 +201,9 @@ impl<'d> Store<'d> {
 
     fn offset(&self, block: u64, at: u64) -> Result<u64, Error> {
         let start = block.checked_mul(self.block_len() as u64);
-        start.and_then(|start| start.checked_add(at)).ok_or_else(|| corrupt(format!("there is no block {block}")))
+        start
+            .and_then(|start| start.checked_add(at))
+            .ok_or_else(|| corrupt(format!("there is no block {block}")))
     }
 
     /// Whether an entry of a directory may name `inode`.
@@ -210,7 +213,10 @@ impl<'d> Store<'d> {
         if usable && inode <= superblock.inodes_count && superblock.orphan_inode() != Some(inode) {
             return Ok(());
         }
-        Err(corrupt(format!("an entry names inode {inode}, wanted one of the usable {}", superblock.inodes_count)))
+        Err(corrupt(format!(
+            "an entry names inode {inode}, wanted one of the usable {}",
+            superblock.inodes_count
+        )))
     }
 
     /// An inode in use, as it will be.
@@ -362,7 +368,10 @@ fn read_groups(device: &dyn Device, superblock: &Superblock) -> Result<Vec<Group
     let block = superblock.first_data_block + 1;
     let block_len = superblock.block_len as u64;
     if (block + superblock.gdt_blocks()) > superblock.blocks_count {
-        return Err(corrupt(format!("{} group descriptors do not fit the filesystem", superblock.groups_count)));
+        return Err(corrupt(format!(
+            "{} group descriptors do not fit the filesystem",
+            superblock.groups_count
+        )));
     }
     // Less than the device, and at most a few MiB: 32 bytes for each group of 8192 blocks or so.
     let len = usize::try_from(superblock.gdt_blocks() * block_len).unwrap_or(0);
@@ -406,7 +415,9 @@ fn system_ranges(superblock: &Superblock, groups: &[Group]) -> Result<Vec<(u64, 
         let end = start.checked_add(len).filter(|end| *end <= superblock.blocks_count);
         let last_end = joined.last().map_or(superblock.first_data_block, |last| last.1);
         let Some(end) = end.filter(|_| start >= last_end) else {
-            return Err(corrupt(format!("metadata of {len} blocks at {start}, wanted past {last_end} and inside")));
+            return Err(corrupt(format!(
+                "metadata of {len} blocks at {start}, wanted past {last_end} and inside"
+            )));
         };
         match joined.last_mut() {
             Some(last) if last.1 == start => last.1 = end,

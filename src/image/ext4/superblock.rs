@@ -41,8 +41,11 @@ impl Superblock {
         if magic != MAGIC {
             return Err(Error::NotExt4 { magic });
         }
-        let features =
-            Features { compat: u32_at(&raw, 0x5c), incompat: u32_at(&raw, 0x60), ro_compat: u32_at(&raw, 0x64) };
+        let features = Features {
+            compat: u32_at(&raw, 0x5c),
+            incompat: u32_at(&raw, 0x60),
+            ro_compat: u32_at(&raw, 0x64),
+        };
         if u32_at(&raw, 0x4c) == 0 {
             return Err(corrupt("revision is 0, wanted 1 (dynamic)"));
         }
@@ -75,23 +78,31 @@ impl Superblock {
         let first_data_block = u64::from(u32_at(&raw, 0x14));
         let wanted_first = u64::from(block_len == 1024);
         let held_blocks = device_len / block_len as u64;
-        if first_data_block != wanted_first || blocks_count <= first_data_block || blocks_count > held_blocks {
+        if first_data_block != wanted_first || blocks_count <= first_data_block || blocks_count > held_blocks
+        {
             let found = format!("{blocks_count} blocks, the first being {first_data_block}");
-            return Err(corrupt(format!("{found}; wanted {wanted_first} as the first and at most {held_blocks}")));
+            return Err(corrupt(format!(
+                "{found}; wanted {wanted_first} as the first and at most {held_blocks}"
+            )));
         }
         let blocks_per_group = u32_at(&raw, 0x20);
         let inodes_per_group = u32_at(&raw, 0x28);
         let bits = u32::try_from(block_len * 8).unwrap_or(u32::MAX);
         for (what, count) in [("blocks", blocks_per_group), ("inodes", inodes_per_group)] {
             if count == 0 || count % 8 != 0 || count > bits {
-                return Err(corrupt(format!("{count} {what} per group, wanted a multiple of 8 up to {bits}")));
+                return Err(corrupt(format!(
+                    "{count} {what} per group, wanted a multiple of 8 up to {bits}"
+                )));
             }
         }
         let inode_len = usize::from(u16_at(&raw, 0x58));
         if !inode_len.is_power_of_two() || inode_len < 128 || inode_len > block_len {
-            return Err(corrupt(format!("inode size is {inode_len}, wanted a power of 2 from 128 to {block_len}")));
+            return Err(corrupt(format!(
+                "inode size is {inode_len}, wanted a power of 2 from 128 to {block_len}"
+            )));
         }
-        let descriptor_len = if features.has_incompat(incompat::BIT64) { usize::from(u16_at(&raw, 0xfe)) } else { 32 };
+        let descriptor_len =
+            if features.has_incompat(incompat::BIT64) { usize::from(u16_at(&raw, 0xfe)) } else { 32 };
         if descriptor_len != 32 && descriptor_len != 64 {
             return Err(corrupt(format!("descriptor size is {descriptor_len}, wanted 32 or 64")));
         }
@@ -150,7 +161,9 @@ impl Superblock {
         let features = self.features();
         if features.has_ro_compat(ro_compat::METADATA_CSUM) {
             let stored = features.has_incompat(incompat::CSUM_SEED);
-            Checksums::Metadata { seed: if stored { u32_at(&self.raw, 0x270) } else { crc32c(!0, &self.uuid()) } }
+            Checksums::Metadata {
+                seed: if stored { u32_at(&self.raw, 0x270) } else { crc32c(!0, &self.uuid()) },
+            }
         } else if features.has_ro_compat(ro_compat::GDT_CSUM) {
             Checksums::Descriptors
         } else {

@@ -151,9 +151,9 @@ impl Store<'_> {
         }
         let stored = u32_at(&block, 16);
         match self.xattr_checksum(place, &block) {
-            Some(computed) if computed != stored => {
-                Err(corrupt(format!("attribute block {place} checksum is {stored:#x}, computed {computed:#x}")))
-            }
+            Some(computed) if computed != stored => Err(corrupt(format!(
+                "attribute block {place} checksum is {stored:#x}, computed {computed:#x}"
+            ))),
             _ => Ok(block),
         }
     }
