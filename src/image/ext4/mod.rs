@@ -45,6 +45,8 @@ mod mapping;
 mod path;
 mod store;
 mod superblock;
+#[cfg(test)]
+mod tests;
 mod xattr;
 
 pub use error::{Corrupt, Error, Refusal};

@@ -1,1 +1,5 @@
 //! Filesystems made by mke2fs, edited by us, judged by e2fsck and debugfs.
+
+mod edits;
+mod gate;
+mod support;
