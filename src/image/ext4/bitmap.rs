@@ -75,7 +75,7 @@ impl Bitmap {
     pub(super) fn next_free(&self, from: u32, end: u32, most: u32) -> Option<(u32, u32)> {
         let mut start = from;
         while start < end && self.is_set(start) {
-            let skip = if start % 8 == 0 && self.byte(start) == Some(0xff) { 8 } else { 1 };
+            let skip = if start.is_multiple_of(8) && self.byte(start) == Some(0xff) { 8 } else { 1 };
             start = start.saturating_add(skip);
         }
         if start >= end {

@@ -30,7 +30,7 @@ impl Directory {
         let contiguous =
             mapping.runs.iter().try_fold(0, |next, run| (run.logical == next).then(|| run.end()));
         let written = mapping.runs.iter().all(|run| !run.unwritten);
-        if inode.size() % block_len != 0
+        if !inode.size().is_multiple_of(block_len)
             || blocks == 0
             || !written
             || contiguous.is_none_or(|end| end < blocks)

@@ -148,7 +148,7 @@ impl Inode {
     pub(super) fn parse(number: u32, raw: Vec<u8>, checksums: Checksums) -> Result<Self, Error> {
         let inode = Self { number, raw };
         let extra = inode.extra_isize();
-        if extra % 4 != 0 || 128 + extra > inode.raw.len() {
+        if !extra.is_multiple_of(4) || 128 + extra > inode.raw.len() {
             return Err(corrupt(format!("inode {number} claims {extra} extra bytes of {}", inode.raw.len())));
         }
         if let Some(computed) = inode.checksum(checksums) {

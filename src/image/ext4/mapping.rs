@@ -158,7 +158,9 @@ mod tests {
     #[test]
     fn runs_that_touch_on_both_sides_become_one() {
         let mut mapping = Mapping::default();
-        [run(0, 100, 2), run(2, 102, 3), run(5, 200, 1), run(7, 201, 1)].map(|run| mapping.push(run));
+        [run(0, 100, 2), run(2, 102, 3), run(5, 200, 1), run(7, 201, 1)]
+            .into_iter()
+            .for_each(|run| mapping.push(run));
         assert_eq!(mapping.runs, [run(0, 100, 5), run(5, 200, 1), run(7, 201, 1)]);
         assert_eq!((mapping.physical(4), mapping.physical(6), mapping.physical(8)), (Some(104), None, None));
     }

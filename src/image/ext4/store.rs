@@ -108,10 +108,6 @@ impl<'d> Store<'d> {
         self.superblock.groups_count
     }
 
-    pub(super) fn groups(&self) -> &[Group] {
-        &self.groups
-    }
-
     pub(super) fn group(&self, number: u32) -> Result<&Group, Error> {
         self.groups.get(index(number)).ok_or_else(|| corrupt(format!("there is no group {number}")))
     }
