@@ -26,7 +26,9 @@ pub(super) fn apply(context: &Context, draft: &mut Draft) {
         Some(true) => units::enable("ssh.service", context, draft),
         Some(false) => {
             units::disable("ssh.service", draft);
-            units::disable("ssh.socket", draft);
+            if units::is_known("ssh.socket", draft) {
+                units::disable("ssh.socket", draft);
+            }
         }
         None => {}
     }

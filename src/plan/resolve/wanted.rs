@@ -56,10 +56,10 @@ const UNITS: [&str; 8] = [
     "cardpress-first-boot.service",
     "getty@tty1.service",
     "regenerate_ssh_host_keys.service",
-    "rpi-resize.service",
     "ssh.service",
     "ssh.socket",
     growth::GROWFS,
+    growth::RPI_RESIZE,
     wizard::UNIT,
 ];
 

@@ -470,6 +470,7 @@ fn trixie_goes_on_growing_without_a_first_boot() {
     let plan = plan(&cluster(), &trixie());
     let link = "/etc/systemd/system/local-fs.target.wants/systemd-growfs-root.service";
     assert_eq!(plan.link(link), Some("/usr/lib/systemd/system/systemd-growfs-root.service"));
+    assert_eq!(plan.link("/etc/systemd/system/rpi-resize.service"), Some("/dev/null"));
 }
 
 #[test]
@@ -548,8 +549,9 @@ fn wifi_is_stored_hashed_and_its_radio_is_on() {
     assert_eq!(
         supplicant,
         format!(
-            "ctrl_interface=DIR=/var/run/wpa_supplicant GROUP=netdev\nupdate_config=1\ncountry=GB\nnetwork={{\n\
-             \tssid=\"net\"\n\tpsk={psk}\n\tkey_mgmt=WPA-PSK\n}}\n"
+            "ctrl_interface=DIR=/var/run/wpa_supplicant GROUP=netdev\nupdate_config=1\ncountry=GB\n\
+             # cardpress begin\nnetwork={{\n\
+             \tssid=\"net\"\n\tpsk={psk}\n\tkey_mgmt=WPA-PSK\n}}\n# cardpress end\n"
         )
     );
     assert_eq!(old.text("/var/lib/systemd/rfkill/platform-3f300000.mmcnr:wlan"), "0\n");
