@@ -1,6 +1,7 @@
 //! What a node becomes, per generation of image: exact outcomes of whole plans.
 
 mod images;
+mod oracle;
 mod runner;
 
 use std::collections::BTreeSet;
@@ -361,7 +362,7 @@ fn password_login_is_set_where_sshd_looks_first() {
     let off = with(|settings| settings.ssh_password_login = Some(false));
     assert_eq!(
         plan(&off, &trixie()).text("/etc/ssh/sshd_config.d/10-cardpress.conf"),
-        "PasswordAuthentication no\nChallengeResponseAuthentication no\n"
+        "PasswordAuthentication no\nKbdInteractiveAuthentication no\n"
     );
     assert_eq!(
         plan(&off, &buster()).text("/etc/ssh/sshd_config"),
