@@ -41,6 +41,7 @@ const ALWAYS: &[&str] = &[
     "/etc/sudoers.d/010_pi-nopasswd",
     "/etc/timezone",
     "/etc/wpa_supplicant/wpa_supplicant.conf",
+    "/home",
     "/home/pi",
     "/home/rpi-first-boot-wizard",
     "/usr/sbin/sshd",
