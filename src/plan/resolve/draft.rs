@@ -264,34 +264,30 @@ impl<'a> Draft<'a> {
             edits.push(Edit { section, action: Action::Rename { from, to } });
         }
         for (path, section) in self.removals.clone() {
-            // A file or link that takes the place of a file or link needs no removal: it replaces.
-            let replaced = self.files.contains_key(&path) || self.links.contains_key(&path);
-            let was_file = self.tree.get(path.as_str()).is_some_and(|found| {
-                found.link.is_none() && matches!(found.target, Some(FileFact::File { .. }))
-            });
-            if !replaced || !was_file {
+            if !self.replaces(&path) {
                 edits.push(Edit { section, action: Action::Remove { path } });
             }
         }
         for (path, (section, mode, owner)) in std::mem::take(&mut self.directories) {
-            edits.push(Edit { section, action: Action::MakeDirectory { path, mode, owner } });
+            if !self.has_directory(&path, mode, owner) {
+                edits.push(Edit { section, action: Action::MakeDirectory { path, mode, owner } });
+            }
         }
-        for (path, file) in std::mem::take(&mut self.files) {
-            match self.change_of(&path, &file) {
+        for (path, mut file) in std::mem::take(&mut self.files) {
+            if self.removals.contains_key(&path) {
+                // A new file in the old one's place, not the old one rewritten.
+                file.mode = file.mode.or(Some(0o644));
+                file.owner = file.owner.or(Some(Owner::ROOT));
+            }
+            let FileDraft { section, content, mode, owner } = file;
+            match self.change_of(&path, &content, mode, owner) {
                 Change::None => {}
-                Change::Attributes => attributes.push(Edit {
-                    section: file.section,
-                    action: Action::SetAttributes { path, mode: file.mode, owner: file.owner },
-                }),
-                Change::Content => edits.push(Edit {
-                    section: file.section,
-                    action: Action::WriteFile {
-                        path,
-                        content: file.content,
-                        mode: file.mode,
-                        owner: file.owner,
-                    },
-                }),
+                Change::Attributes => {
+                    attributes.push(Edit { section, action: Action::SetAttributes { path, mode, owner } });
+                }
+                Change::Content => {
+                    edits.push(Edit { section, action: Action::WriteFile { path, content, mode, owner } });
+                }
             }
         }
         for (path, (section, target)) in std::mem::take(&mut self.links) {
@@ -305,15 +301,40 @@ impl<'a> Draft<'a> {
         (edits, self.warnings, self.faults)
     }
 
-    fn change_of(&self, path: &ImagePath, file: &FileDraft) -> Change {
+    /// Does a file or link of ours take the place of what was removed at `path`? A file is written through a
+    /// link, so a link must go first; a directory gives way to neither.
+    fn replaces(&self, path: &ImagePath) -> bool {
+        let Some(old) = self.tree.get(path.as_str()) else { return false };
+        let is_file = matches!(old.target, Some(FileFact::File { .. }));
+        let plain_file = old.link.is_none() && is_file;
+        (self.files.contains_key(path) && plain_file)
+            || (self.links.contains_key(path) && (plain_file || old.link.is_some()))
+    }
+
+    fn has_directory(&self, path: &ImagePath, wanted_mode: u16, wanted: Owner) -> bool {
+        match self.found(path.as_str()) {
+            Some(FileFact::Directory { mode, uid, gid, .. }) => {
+                *mode == wanted_mode && Owner { uid: *uid, gid: *gid } == wanted
+            }
+            _ => false,
+        }
+    }
+
+    fn change_of(
+        &self,
+        path: &ImagePath,
+        wanted: &Content,
+        wanted_mode: Option<u16>,
+        wanted_owner: Option<Owner>,
+    ) -> Change {
         let Some(FileFact::File { content, mode, uid, gid }) = self.found(path.as_str()) else {
             return Change::Content;
         };
-        if content != file.content.bytes() {
+        if content != wanted.bytes() {
             return Change::Content;
         }
-        let same_mode = file.mode.is_none_or(|wanted| wanted == *mode);
-        let same_owner = file.owner.is_none_or(|wanted| wanted == Owner { uid: *uid, gid: *gid });
+        let same_mode = wanted_mode.is_none_or(|wanted| wanted == *mode);
+        let same_owner = wanted_owner.is_none_or(|wanted| wanted == Owner { uid: *uid, gid: *gid });
         if same_mode && same_owner { Change::None } else { Change::Attributes }
     }
 }

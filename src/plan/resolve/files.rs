@@ -30,7 +30,9 @@ pub(super) fn files(context: &Context, draft: &mut Draft) {
             continue;
         }
         let owner = owner(file.owner.as_ref(), draft);
-        draft.write_with(file.path.as_str(), file.content.clone(), file.mode, owner);
+        // A new file is 0644 unless told otherwise: too open for a secret.
+        let closed = (file.content.is_secret() && !draft.exists(file.path.as_str())).then_some(0o600);
+        draft.write_with(file.path.as_str(), file.content.clone(), file.mode.or(closed), owner);
     }
 }
 

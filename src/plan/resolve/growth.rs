@@ -6,6 +6,7 @@ use super::{Context, Problem, units};
 use crate::plan::{Action, FirstBoot};
 
 pub(super) const GROWFS: &str = "systemd-growfs-root.service";
+pub(super) const RPI_RESIZE: &str = "rpi-resize.service";
 
 pub(super) fn apply(context: &Context, draft: &mut Draft) {
     match context.cluster.image.grow {
@@ -19,8 +20,8 @@ pub(super) fn apply(context: &Context, draft: &mut Draft) {
 
 /// trixie: an initramfs script grows the partition (word `resize`); the filesystem is grown by
 /// `systemd-growfs-root.service`, which `rpi-resize.service` wants. That one has `ConditionFirstBoot=yes`, which a
-/// real machine-id makes false. systemd starts what a unit wants even when the unit's own condition fails, but a
-/// link of our own does not depend on that: growing a grown filesystem does nothing.
+/// real machine-id makes false, so it would never disable itself and would have its wants, an fstrim among them,
+/// started on every boot. A link of our own takes its place: growing a grown filesystem does nothing.
 fn keep_growing(context: &Context, draft: &mut Draft) {
     if context.facts.first_boot != FirstBoot::ResizeWord {
         return;
@@ -30,6 +31,9 @@ fn keep_growing(context: &Context, draft: &mut Draft) {
         return;
     };
     draft.symlink(&format!("/etc/systemd/system/local-fs.target.wants/{GROWFS}"), path);
+    if units::is_known(RPI_RESIZE, draft) {
+        units::mask(RPI_RESIZE, draft);
+    }
 }
 
 /// Without its token none of the three machineries starts.
@@ -48,7 +52,7 @@ fn tell_the_machinery(context: &Context, draft: &mut Draft) {
         FirstBoot::SysModsFirstboot => line.remove("init=/usr/lib/raspberrypi-sys-mods/firstboot"),
         FirstBoot::ResizeWord => {
             line.remove("resize");
-            for unit in ["rpi-resize.service", GROWFS] {
+            for unit in [RPI_RESIZE, GROWFS] {
                 if units::is_known(unit, draft) {
                     units::mask(unit, draft);
                 }

@@ -74,18 +74,33 @@ fn own_names(node: &Node, cluster: &Cluster) -> Vec<String> {
 
 /// `text` without what an earlier press put between the comment lines.
 pub(super) fn without_fence(text: &str) -> String {
-    let mut inside = false;
+    without(text, BEGIN)
+}
+
+/// `text` without what stands from each line `begin` to the next [`END`]. Without an end there is no fence:
+/// somebody has edited the file, and what follows may be theirs.
+pub(super) fn without(text: &str, begin: &str) -> String {
     let mut kept = String::new();
-    for line in text.lines() {
-        match line.trim() {
-            BEGIN => inside = true,
-            END if inside => inside = false,
-            _ if inside => {}
-            _ => {
-                kept.push_str(line);
-                kept.push('\n');
-            }
+    let mut lines = text.lines();
+    while let Some(line) = lines.next() {
+        let mut rest = lines.clone();
+        if line.trim() == begin && rest.any(|line| line.trim() == END) {
+            lines = rest;
+            continue;
         }
+        kept.push_str(line);
+        kept.push('\n');
     }
     kept
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_fenced_on_both_sides_is_cut_out() {
+        assert_eq!(without("a\nX\nb\n# cardpress end\nc\n", "X"), "a\nc\n");
+        assert_eq!(without("a\nX\nb\n", "X"), "a\nX\nb\n");
+    }
 }

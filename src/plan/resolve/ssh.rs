@@ -12,6 +12,8 @@ use crate::plan::{Content, FirstBoot, Owner};
 pub(super) const REGENERATE: &str = "/usr/lib/raspberrypi-sys-mods/regenerate_ssh_host_keys";
 const HOST_KEY: &str = "/etc/ssh/ssh_host_ed25519_key";
 const DROP_IN: &str = "/etc/ssh/sshd_config.d/10-cardpress.conf";
+/// bullseye.
+const LAST_WITH_CHALLENGE_RESPONSE: u32 = 11;
 const SSHD_CONFIG: &str = "/etc/ssh/sshd_config";
 
 pub(super) fn apply(context: &Context, draft: &mut Draft) {
@@ -26,7 +28,9 @@ pub(super) fn apply(context: &Context, draft: &mut Draft) {
         Some(true) => units::enable("ssh.service", context, draft),
         Some(false) => {
             units::disable("ssh.service", draft);
-            units::disable("ssh.socket", draft);
+            if units::is_known("ssh.socket", draft) {
+                units::disable("ssh.socket", draft);
+            }
         }
         None => {}
     }
@@ -50,8 +54,10 @@ fn password_login(context: &Context, draft: &mut Draft) {
     };
     let mut wanted = vec![("PasswordAuthentication", if allowed { "yes" } else { "no" })];
     if !allowed {
-        // The other way of asking for a password. Its name until OpenSSH 8.6 is still known to later ones.
-        wanted.push(("ChallengeResponseAuthentication", "no"));
+        // The other way of asking for a password, renamed in OpenSSH 8.7; bullseye has 8.4, bookworm 9.2.
+        let old_name = context.facts.release.version <= LAST_WITH_CHALLENGE_RESPONSE;
+        let name = if old_name { "ChallengeResponseAuthentication" } else { "KbdInteractiveAuthentication" };
+        wanted.push((name, "no"));
     }
     if main.is_empty() || main.lines().any(includes) {
         let text: String = wanted.iter().map(|(key, value)| format!("{key} {value}\n")).collect();

@@ -10,7 +10,7 @@ use super::{Context, Problem};
 
 /// Where units are, the stronger first.
 pub(super) const UNIT_DIRS: [&str; 3] =
-    ["/etc/systemd/system", "/lib/systemd/system", "/usr/lib/systemd/system"];
+    ["/etc/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system"];
 const ETC: &str = "/etc/systemd/system";
 pub(super) const PRESET: &str = "/etc/systemd/system-preset/00-cardpress.preset";
 /// Where links to a unit are looked for when it is disabled.
@@ -112,14 +112,22 @@ fn link_all(unit: &str, path: &str, install: &Install, draft: &mut Draft) {
     for (targets, kind) in places {
         for target in targets.iter() {
             let target = target.replace("%i", instance);
-            draft.symlink(&format!("{ETC}/{target}.{kind}/{name}"), path);
+            link(&format!("{ETC}/{target}.{kind}/{name}"), path, draft);
         }
     }
     for alias in &install.alias {
         let alias = alias.replace("%i", instance);
         if alias != unit {
-            draft.symlink(&format!("{ETC}/{alias}"), path);
+            link(&format!("{ETC}/{alias}"), path, draft);
         }
+    }
+}
+
+/// A link that leads to the same unit already may stay: `/lib` and `/usr/lib` are one place on newer images.
+fn link(at: &str, path: &str, draft: &mut Draft) {
+    let name = |path: &str| path.rsplit('/').next().map(str::to_owned);
+    if draft.link_text(at).is_none_or(|old| name(&old) != name(path)) {
+        draft.symlink(at, path);
     }
 }
 

@@ -63,7 +63,10 @@ fn rename(old: &str, new: &str, draft: &mut Draft) {
         draft.fault(Problem::Taken { what: "group", name: new.to_owned(), by });
         return;
     }
-    let Some(account) = draft.accounts.user(old) else { return };
+    let Some(account) = draft.accounts.user(old) else {
+        draft.fault(Problem::Missing { what: "user", name: old.to_owned(), nearest: None });
+        return;
+    };
     draft.accounts.rename_user(old, new);
     sudo::rename(old, new, draft);
     let (old_home, new_home) = (format!("/home/{old}"), format!("/home/{new}"));
@@ -189,6 +192,11 @@ fn hash(context: &Context, name: &str, password: &Password, draft: &mut Draft) -
         Password::Locked => Some(String::from("*")),
         Password::Hash(hash) => {
             let hash = hash.expose();
+            if !hash.starts_with('$') {
+                let why = "a hash begins with `$` and its kind, such as `$6$`";
+                draft.fault(Problem::BadValue { value: String::from("***"), place: "/etc/shadow", why });
+                return None;
+            }
             let kind = format!("${}$", hash.split('$').nth(1).unwrap_or_default());
             if !matches!(kind.as_str(), "$5$" | "$6$")
                 && context.facts.release.version <= LAST_WITH_GLIBC_CRYPT

@@ -41,6 +41,7 @@ const ALWAYS: &[&str] = &[
     "/etc/sudoers.d/010_pi-nopasswd",
     "/etc/timezone",
     "/etc/wpa_supplicant/wpa_supplicant.conf",
+    "/home",
     "/home/pi",
     "/home/rpi-first-boot-wizard",
     "/usr/sbin/sshd",
@@ -56,10 +57,10 @@ const UNITS: [&str; 8] = [
     "cardpress-first-boot.service",
     "getty@tty1.service",
     "regenerate_ssh_host_keys.service",
-    "rpi-resize.service",
     "ssh.service",
     "ssh.socket",
     growth::GROWFS,
+    growth::RPI_RESIZE,
     wizard::UNIT,
 ];
 

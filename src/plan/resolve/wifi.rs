@@ -8,6 +8,7 @@ use hmac::Hmac;
 use sha1::Sha1;
 
 use super::draft::Draft;
+use super::hosts::{BEGIN, END, without_fence};
 use super::network::{Interface, LOOKED_FOR, keyfile, netplan};
 use super::{Context, Problem};
 use crate::base::Secret;
@@ -41,7 +42,11 @@ pub(super) fn apply(context: &Context, draft: &mut Draft) {
             }
         }
         NetworkStack::NetworkManager => keyfile::write_wifi(&interface, wifi, psk, context, draft),
-        NetworkStack::Netplan => netplan::write(&[], Some((&interface, wifi, psk)), draft),
+        NetworkStack::Netplan => {
+            let wired = [Interface::wired(context)];
+            let wired = if wired[0].is_plain_dhcp() { &[] } else { &wired[..] };
+            netplan::write(wired, Some((&interface, wifi, psk)), draft);
+        }
         NetworkStack::Unknown => draft.fault(Problem::NoNetworkStack { looked_for: LOOKED_FOR }),
     }
     unblock(draft);
@@ -68,7 +73,7 @@ fn psk(key: &WifiKey, ssid: &str) -> Secret<String> {
 /// `country=` replaced or added at the top, the net at the end (wpa_supplicant.conf(5)).
 fn supplicant(wifi: &Wifi, psk: Option<&str>, draft: &mut Draft) {
     let shipped = "ctrl_interface=DIR=/var/run/wpa_supplicant GROUP=netdev\nupdate_config=1\n";
-    let before = draft.text(WPA).unwrap_or_else(|| shipped.to_owned());
+    let before = without_fence(&draft.text(WPA).unwrap_or_else(|| shipped.to_owned()));
     let mut lines: Vec<String> = Vec::new();
     let mut depth = 0_usize;
     let mut settings_end = 0;
@@ -94,6 +99,7 @@ fn supplicant(wifi: &Wifi, psk: Option<&str>, draft: &mut Draft) {
     } else {
         wifi.ssid.bytes().map(|byte| format!("{byte:02x}")).collect()
     };
+    lines.push(BEGIN.to_owned());
     lines.push(String::from("network={"));
     lines.push(format!("\tssid={ssid}"));
     if wifi.hidden {
@@ -103,7 +109,7 @@ fn supplicant(wifi: &Wifi, psk: Option<&str>, draft: &mut Draft) {
         Some(psk) => lines.extend([format!("\tpsk={psk}"), String::from("\tkey_mgmt=WPA-PSK")]),
         None => lines.push(String::from("\tkey_mgmt=NONE")),
     }
-    lines.push(String::from("}"));
+    lines.extend(["}", END].map(str::to_owned));
     let text = format!("{}\n", lines.join("\n"));
     draft.write_with(WPA, Content::secret(text), Some(0o600), Some(Owner::ROOT));
 }

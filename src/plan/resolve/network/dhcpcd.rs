@@ -4,22 +4,14 @@
 
 use super::Interface;
 use crate::plan::resolve::draft::Draft;
-use crate::plan::resolve::hosts::{BEGIN, END};
+use crate::plan::resolve::hosts::{BEGIN, END, without};
 
 const PATH: &str = "/etc/dhcpcd.conf";
 
 pub(in crate::plan::resolve) fn write(interface: &Interface, draft: &mut Draft) {
     let text = draft.text(PATH).unwrap_or_default();
     let begin = format!("{BEGIN} {}", interface.name);
-    let mut lines: Vec<String> = Vec::new();
-    let mut inside = false;
-    for line in text.lines() {
-        inside = inside || line == begin;
-        if !inside {
-            lines.push(line.to_owned());
-        }
-        inside = inside && line != END;
-    }
+    let mut lines: Vec<String> = without(&text, &begin).lines().map(str::to_owned).collect();
     lines.push(begin);
     lines.extend(block(interface));
     lines.push(END.to_owned());

@@ -62,10 +62,6 @@ fn ip(interface: &Interface) -> String {
                     text.push_str(&format!("gateway={gateway}\n"));
                 }
             }
-            // No DHCP beside a static IPv4 address; IPv6 by router advertisements stays what it always was.
-            None if v4 && interface.v6().is_some() && interface.gateway(false).is_some() => {
-                text.push_str("method=auto\nmay-fail=true\n");
-            }
             None => text.push_str("method=auto\n"),
         }
         let servers: String = interface.dns(v4).map(|server| format!("{server};")).collect();

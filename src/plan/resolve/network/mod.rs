@@ -54,8 +54,13 @@ impl Interface {
         }
     }
 
+    pub(super) fn wired(context: &Context) -> Self {
+        let name = context.settings().network.interface.as_deref().unwrap_or("eth0");
+        Self::new(name, &context.node.addresses, context)
+    }
+
     /// Would DHCP alone do the same?
-    fn is_plain_dhcp(&self) -> bool {
+    pub(super) fn is_plain_dhcp(&self) -> bool {
         self.addresses.is_empty() && self.dns.is_empty() && self.search.is_empty()
     }
 
@@ -77,11 +82,11 @@ impl Interface {
 }
 
 pub(super) fn apply(context: &Context, draft: &mut Draft) {
-    let name = context.settings().network.interface.as_deref().unwrap_or("eth0");
-    let interface = Interface::new(name, &context.node.addresses, context);
+    let interface = Interface::wired(context);
     if interface.is_plain_dhcp() {
         return;
     }
+    let name = interface.name.as_str();
     // IFNAMSIZ of the kernel, less the NUL; and nothing that means something in any of the three formats.
     let sound = (1..=15).contains(&name.len())
         && name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c));

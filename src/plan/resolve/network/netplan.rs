@@ -8,14 +8,13 @@ use crate::plan::{Content, Owner, Wifi};
 
 const PATH: &str = "/etc/netplan/90-cardpress.yaml";
 
-/// Wired interfaces, and the wireless one with its net and key.
+/// The whole file: wired interfaces, and the wireless one with its net and key.
 pub(in crate::plan::resolve) fn write(
     wired: &[Interface],
     wireless: Option<(&Interface, &Wifi, Option<&str>)>,
     draft: &mut Draft,
 ) {
-    // The wireless section comes after the wired one and adds to what that wrote.
-    let mut text = draft.text(PATH).unwrap_or_else(|| String::from("network:\n  version: 2\n"));
+    let mut text = String::from("network:\n  version: 2\n");
     if !wired.is_empty() {
         text.push_str("  ethernets:\n");
         wired.iter().for_each(|interface| text.push_str(&block(interface)));

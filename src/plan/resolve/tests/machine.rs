@@ -1,0 +1,171 @@
+//! Identity, growing, boot files, network, Wi-Fi, time zone, locale, keyboard.
+
+use super::*;
+
+#[test]
+fn ids_are_new_and_fstab_and_cmdline_follow() {
+    let all = plans(&cluster(), &trixie());
+    let Some(id) = all[0].edits.iter().find_map(|edit| match edit.action {
+        Action::SetDiskId(id) => Some(id),
+        _ => None,
+    }) else {
+        panic!("no disk id")
+    };
+    assert_ne!(id, images::DISK_ID);
+    let fstab = all[0].text("/etc/fstab");
+    assert!(
+        fstab.contains(&format!("PARTUUID={id:08x}-01  /boot/firmware  vfat")) && !fstab.contains("0badcafe")
+    );
+    let cmdline = all[0].text("/boot/firmware/cmdline.txt");
+    assert!(
+        cmdline.contains(&format!("root=PARTUUID={id:08x}-02 ")) && cmdline.ends_with("rootwait resize\n")
+    );
+    let ids: BTreeSet<&str> = all.iter().map(|plan| plan.text("/etc/machine-id")).collect();
+    assert!(ids.len() == 3 && ids.iter().all(|id| id.len() == 33));
+}
+
+#[test]
+fn roots_by_label_or_device_stay_and_uuids_follow() {
+    let serial = |plan: &NodePlan| {
+        plan.edits.iter().find_map(|edit| match edit.action {
+            Action::SetBootSerial(serial) => Some(serial),
+            _ => None,
+        })
+    };
+    let fstab = format!(
+        "UUID={} / ext4 defaults 0 1\nUUID=1234-abcd /boot/firmware vfat defaults 0 2\n",
+        images::ROOT_UUID
+    );
+    let plan = plan(&cluster(), &debian().file("/etc/fstab", &fstab));
+    let serial = serial(&plan).unwrap();
+    assert!(plan.text("/etc/fstab").contains(&format!(
+        "UUID={:04X}-{:04X} /boot",
+        serial >> 16,
+        serial & 0xffff
+    )));
+    assert!(!plan.text("/etc/fstab").contains(&images::ROOT_UUID.to_string()));
+    assert!(plan.write("/boot/firmware/cmdline.txt").is_none());
+}
+
+#[test]
+fn trixie_goes_on_growing_without_a_first_boot() {
+    let plan = plan(&cluster(), &trixie());
+    let link = "/etc/systemd/system/local-fs.target.wants/systemd-growfs-root.service";
+    assert_eq!(plan.link(link), Some("/usr/lib/systemd/system/systemd-growfs-root.service"));
+    assert_eq!(plan.link("/etc/systemd/system/rpi-resize.service"), Some("/dev/null"));
+}
+
+#[test]
+fn an_image_grown_offline_tells_its_machinery() {
+    let mut cluster = cluster();
+    let len: ByteLen = "8GiB".parse().unwrap();
+    cluster.image.grow = Some(len);
+    let new = plan(&cluster, &trixie());
+    assert!(new.does(&Action::GrowImage(len)));
+    assert!(new.text("/boot/firmware/cmdline.txt").ends_with("fsck.repair=yes rootwait\n"));
+    assert_eq!(new.link("/etc/systemd/system/rpi-resize.service"), Some("/dev/null"));
+    assert!(new.removes("/etc/systemd/system/sysinit.target.wants/rpi-resize.service"));
+    for image in [buster(), bullseye()] {
+        assert!(plan(&cluster, &image).text("/boot/cmdline.txt").ends_with("fsck.repair=yes rootwait\n"));
+    }
+}
+
+#[test]
+fn the_kernel_command_line_is_edited_token_by_token() {
+    let cluster = with(|settings| {
+        settings.cmdline_add = vec![String::from("cgroup_enable=memory"), String::from("fsck.repair=no")];
+        settings.cmdline_remove = vec![String::from("console")];
+    });
+    let plan = plan(&cluster, &bookworm());
+    let line = plan.text("/boot/firmware/cmdline.txt");
+    assert!(line.starts_with("root=PARTUUID=") && line.contains(" fsck.repair=no rootwait quiet init="));
+    assert!(line.ends_with("/firstboot cgroup_enable=memory\n"));
+}
+
+#[test]
+fn a_static_address_is_written_as_the_stack_reads_it() {
+    assert_eq!(
+        plan(&cluster(), &buster()).text("/etc/dhcpcd.conf"),
+        format!(
+            "{}# cardpress begin eth0\ninterface eth0\nstatic ip_address=192.0.2.11/24\nstatic routers=192.0.2.1\n\
+             static domain_name_servers=192.0.2.53\nstatic domain_search=lan\n# cardpress end\n",
+            images::DHCPCD
+        )
+    );
+    let plan_nm = plan(&cluster(), &trixie());
+    let path = "/etc/NetworkManager/system-connections/cardpress-eth0.nmconnection";
+    let (text, mode, owner) = plan_nm.write(path).unwrap();
+    assert_eq!((mode, owner), (Some(0o600), Some(Owner::ROOT)));
+    let text = std::str::from_utf8(text.bytes()).unwrap();
+    let (head, tail) = text.split_once("\n[ipv4]").unwrap();
+    assert!(head.contains("\ntype=ethernet\ninterface-name=eth0\n"));
+    assert_eq!(
+        tail,
+        "\nmethod=manual\naddress1=192.0.2.11/24\ngateway=192.0.2.1\ndns=192.0.2.53;\ndns-search=lan;\n\n\
+         [ipv6]\nmethod=auto\ndns-search=lan;\naddr-gen-mode=default\n\n[proxy]\n"
+    );
+    assert_eq!(
+        plan(&cluster(), &debian()).text("/etc/netplan/90-cardpress.yaml"),
+        "network:\n  version: 2\n  ethernets:\n    eth0:\n      dhcp4: false\n      dhcp6: false\n      \
+         addresses: [\"192.0.2.11/24\"]\n      routes:\n        - to: default\n          via: \"192.0.2.1\"\n      \
+         nameservers:\n        addresses: [\"192.0.2.53\"]\n        search: [\"lan\"]\n      optional: true\n"
+    );
+    let mut nobody = trixie();
+    nobody.facts.network = NetworkStack::Unknown;
+    assert!(matches!(&problems(&cluster(), &nobody)[..], [Problem::NoNetworkStack { .. }]));
+}
+
+#[test]
+fn a_node_on_dhcp_gets_no_network_file() {
+    let all = plans(&cluster(), &trixie());
+    assert!(all[2].write("/etc/NetworkManager/system-connections/cardpress-eth0.nmconnection").is_none());
+}
+
+#[test]
+fn wifi_is_stored_hashed_and_its_radio_is_on() {
+    let cluster = busy();
+    // PBKDF2-HMAC-SHA1("correct horse", "net", 4096, 32), by Python's hashlib.
+    let psk = "f9c2c85db57e2f8cbd1b7cdcd36c2ed9d74c3e80fa003fa1283c4cfa6e393bfe";
+    let old = plan(&cluster, &buster());
+    let supplicant = old.text("/etc/wpa_supplicant/wpa_supplicant.conf");
+    assert_eq!(
+        supplicant,
+        format!(
+            "ctrl_interface=DIR=/var/run/wpa_supplicant GROUP=netdev\nupdate_config=1\ncountry=GB\n\
+             # cardpress begin\nnetwork={{\n\
+             \tssid=\"net\"\n\tpsk={psk}\n\tkey_mgmt=WPA-PSK\n}}\n# cardpress end\n"
+        )
+    );
+    assert_eq!(old.text("/var/lib/systemd/rfkill/platform-3f300000.mmcnr:wlan"), "0\n");
+    let new = plan(&cluster, &bookworm());
+    let keyfile = new.text("/etc/NetworkManager/system-connections/cardpress-wlan0.nmconnection");
+    assert!(keyfile.contains(&format!("\n[wifi-security]\nkey-mgmt=wpa-psk\npsk={psk}\n")));
+    assert!(new.text("/var/lib/NetworkManager/NetworkManager.state").contains("WirelessEnabled=true"));
+    assert!(new.text("/boot/firmware/cmdline.txt").contains("cfg80211.ieee80211_regdom=GB"));
+    let netplan = plan(&cluster, &debian());
+    assert!(netplan.text("/etc/netplan/90-cardpress.yaml").contains(&format!("password: \"{psk}\"")));
+}
+
+#[test]
+fn time_zone_locale_and_keyboard_land_in_their_files() {
+    let cluster = with(|settings| {
+        settings.timezone = Some(String::from("Europe/London"));
+        settings.locale = Some(String::from("de_DE.UTF-8"));
+        settings.keyboard = Some(Keyboard {
+            layout: "de".into(),
+            model: None,
+            variant: String::new(),
+            options: String::new(),
+        });
+    });
+    let plan = plan(&cluster, &trixie());
+    assert_eq!(plan.link("/etc/localtime"), Some("/usr/share/zoneinfo/Europe/London"));
+    assert_eq!(plan.text("/etc/timezone"), "Europe/London\n");
+    assert_eq!(plan.text("/etc/locale.conf"), "LANG=de_DE.UTF-8\n");
+    assert!(plan.write("/etc/default/locale").is_none()); // a link to the former
+    assert_eq!(plan.text("/etc/locale.gen"), "de_DE.UTF-8 UTF-8\nen_GB.UTF-8 UTF-8\n");
+    assert!(plan.text("/usr/local/lib/cardpress/first-boot.d/01-locale").contains("locale-gen"));
+    assert!(plan.text("/etc/default/keyboard").contains("XKBLAYOUT=\"de\""));
+    let nowhere = with(|settings| settings.timezone = Some(String::from("Europe/Londn")));
+    assert!(matches!(&problems(&nowhere, &trixie())[..], [Problem::Missing { what: "time zone", .. }]));
+}
