@@ -18,13 +18,21 @@ import time
 from pathlib import Path
 
 Partition = collections.namedtuple("Partition", "start size")
-SILENT_S = 15 * 60
+SILENT_S = 20 * 60
+
+
+def partition_table(image):
+    done = subprocess.run(["sfdisk", "--json", image], check=True, capture_output=True)
+    return json.loads(done.stdout)["partitiontable"]
 
 
 def partition(image, number):
-    table = json.loads(subprocess.run(["sfdisk", "--json", image], check=True, capture_output=True).stdout)
-    found = table["partitiontable"]["partitions"][number - 1]
+    found = partition_table(image)["partitions"][number - 1]
     return Partition(found["start"] * 512, found["size"] * 512)
+
+
+def disk_id(image):
+    return partition_table(image)["id"].removeprefix("0x")
 
 
 def read_boot(image, path):
