@@ -1,0 +1,202 @@
+"""Emulated machines on one network, each booting a pressed image as its firmware would: the kernel with the
+command line that stands in the image's own cmdline.txt.
+
+The first machine's process is the hub: a user-mode network (the gateway, with a port to each node's ssh) and a
+socket for every other machine meet there. No bridge, no root.
+"""
+
+import collections
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+Partition = collections.namedtuple("Partition", "start size")
+SILENT_S = 20 * 60
+
+
+def partition_table(image):
+    done = subprocess.run(["sfdisk", "--json", image], check=True, capture_output=True)
+    return json.loads(done.stdout)["partitiontable"]
+
+
+def partition(image, number):
+    found = partition_table(image)["partitions"][number - 1]
+    return Partition(found["start"] * 512, found["size"] * 512)
+
+
+def disk_id(image):
+    return partition_table(image)["id"].removeprefix("0x")
+
+
+def read_boot(image, path):
+    start = partition(image, 1).start
+    done = subprocess.run(["mtype", "-i", f"{image}@@{start}", f"::{path}"], check=True, capture_output=True,
+                          env=dict(os.environ, MTOOLS_SKIP_CHECK="1"))
+    return done.stdout.decode()
+
+
+def read_root(image, path):
+    start = partition(image, 2).start
+    done = subprocess.run(["debugfs", "-R", f"cat {path}", f"{image}?offset={start}"], check=True, capture_output=True)
+    return done.stdout.decode()
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class Cluster:
+    def __init__(self, out, base, arch, network, addresses, images, user, deadline):
+        self.out, self.base, self.arch, self.network, self.deadline = out, base, arch, network, deadline
+        self.info = json.loads(base.with_name(base.name + ".json").read_text())
+        self.nodes = {}
+        # The names of sockets are short by law (unix(7)).
+        self.sockets = Path(tempfile.mkdtemp(prefix="boot-test-"))
+        self.known_hosts = out / "known_hosts"
+        for number, (name, address) in enumerate(addresses.items()):
+            self.nodes[name] = Node(self, number, name, address, images[name], user)
+        # What was predicted, and nothing else: ssh refuses a machine that shows another key.
+        lines = [f"[127.0.0.1]:{node.port} {node.pressed['host-key']}\n" for node in self.nodes.values()]
+        self.known_hosts.write_text("".join(lines))
+
+    def __enter__(self):
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+        return self
+
+    def __exit__(self, *_):
+        for node in self.nodes.values():
+            node.kill()
+        shutil.rmtree(self.sockets, ignore_errors=True)
+
+    def start(self):
+        for node in self.nodes.values():
+            node.boot()
+
+    def stop(self):
+        for node in reversed(self.nodes.values()):
+            node.shut_down()
+
+    def hub(self, node):
+        """The network as the machine's process sees it."""
+        sockets = [self.sockets / f"hub{other.number}" for other in self.nodes.values()]
+        if node.number:
+            # The hub may come up later, or come back.
+            return ["-netdev", f"stream,id=nic,server=off,addr.type=unix,addr.path={sockets[node.number]},reconnect-ms=1000"]
+        forward = "".join(f",hostfwd=tcp:127.0.0.1:{other.port}-{other.address}:22" for other in self.nodes.values())
+        words = ["-netdev", f"user,id=user,net={self.network}.0/24,host={self.network}.1,dns={self.network}.3{forward}",
+                 "-netdev", "hubport,id=port-user,hubid=0,netdev=user", "-netdev", "hubport,id=nic,hubid=0"]
+        for other in self.nodes.values():
+            if other.number:
+                sockets[other.number].unlink(missing_ok=True)
+                words += ["-netdev", f"stream,id=to{other.number},server=on,addr.type=unix,addr.path={sockets[other.number]}",
+                          "-netdev", f"hubport,id=port{other.number},hubid=0,netdev=to{other.number}"]
+        return words
+
+
+class Node:
+    def __init__(self, cluster, number, name, address, image, user):
+        self.cluster, self.number, self.name, self.address, self.image = cluster, number, name, address, image
+        self.user, self.port, self.process, self.starts = user, free_port(), None, 0
+        self.pressed = {
+            "machine-id": read_root(image, "/etc/machine-id").strip(),
+            "host-key": " ".join(read_root(image, "/etc/ssh/ssh_host_ed25519_key.pub").split()[:2]),
+        }
+        listed = [line for line in read_root(image, "/etc/ssh/ssh_known_hosts").splitlines()
+                  if line.split(" ")[0].split(",")[0] == name]
+        if [" ".join(line.split()[1:3]) for line in listed] != [self.pressed["host-key"]]:
+            sys.exit(f"boot-test: {name}: ssh_known_hosts does not list the key in {image}")
+
+    def boot(self):
+        cluster = self.cluster
+        self.starts += 1
+        self.console = cluster.out / f"{self.name}.console-{self.starts}.log"
+        lines = read_boot(self.image, "cmdline.txt").splitlines()
+        if len(lines) != 1:
+            sys.exit(f"boot-test: {self.name}: cmdline.txt has {len(lines)} lines, wanted 1")
+        print(f"boot-test: {self.name}: start {self.starts} with {lines[0]}", flush=True)
+        program, machine, cpu = {
+            "arm64": ("qemu-system-aarch64", "virt,gic-version=3", "cortex-a72"),
+            "armhf": ("qemu-system-arm", "virt,highmem=off", "cortex-a15"),
+        }[cluster.arch]
+        folder = cluster.base.parent
+        command = [program, "-M", machine, "-cpu", cpu, "-accel", "tcg,thread=multi", "-smp", "2", "-m", "1024",
+                   "-display", "none", "-monitor", "none", "-serial", f"file:{self.console}", "-no-reboot",
+                   "-kernel", folder / cluster.info["kernel"], "-initrd", folder / cluster.info["initrd"],
+                   # The Pi's firmware names the serial console; here nobody else does.
+                   "-append", lines[0] + " console=ttyAMA0,115200",
+                   "-drive", f"if=none,id=card,format=raw,cache=unsafe,file={self.image}",
+                   "-device", "virtio-blk-pci,drive=card", "-device", "virtio-rng-pci",
+                   *cluster.hub(self),
+                   "-device", f"virtio-net-pci,netdev=nic,romfile=,mac=52:54:00:77:00:{self.number + 1:02x}"]
+        self.log = open(cluster.out / f"{self.name}.qemu-{self.starts}.log", "w")
+        self.process = subprocess.Popen([str(word) for word in command], stdout=self.log, stderr=self.log,
+                                        stdin=subprocess.DEVNULL)
+
+    def try_ssh(self, command, seconds):
+        words = ["ssh", "-F", "none", "-i", self.cluster.out / "id_ed25519", "-p", str(self.port),
+                 "-o", "IdentitiesOnly=yes", "-o", "BatchMode=yes", "-o", "ConnectTimeout=30",
+                 "-o", "StrictHostKeyChecking=yes", "-o", f"UserKnownHostsFile={self.cluster.known_hosts}",
+                 "-o", "GlobalKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR",
+                 "-o", f"ControlPath={self.cluster.sockets}/ssh{self.number}-{self.starts}", "-o", "ControlMaster=auto",
+                 "-o", "ControlPersist=30", "-o", "ServerAliveInterval=20",
+                 f"{self.user}@127.0.0.1", command]
+        try:
+            return subprocess.run([str(word) for word in words], capture_output=True, text=True, timeout=seconds,
+                                  stdin=subprocess.DEVNULL)
+        except subprocess.TimeoutExpired:
+            return subprocess.CompletedProcess(words, 255, "", f"no answer in {seconds} s")
+
+    def ssh(self, command):
+        done = self.try_ssh(command, 180)
+        if done.returncode == 0:
+            return done.stdout.strip()
+        return f"exit {done.returncode}: {done.stdout.strip()} {done.stderr.strip()}"
+
+    def wait_until_settled(self):
+        """Until ssh answers and systemd and the first-boot scripts have no work left."""
+        until = min(self.cluster.deadline, time.monotonic() + SILENT_S)
+        last = ""
+        while time.monotonic() < until:
+            self.still_running()
+            done = self.try_ssh("systemctl is-system-running; "
+                                "systemctl is-active --quiet cardpress-first-boot && echo busy", 120)
+            last = done.stderr.strip() or done.stdout.strip()
+            words = done.stdout.split()
+            if words and words[0] in ("running", "degraded", "maintenance") and "busy" not in words:
+                return
+            if "REMOTE HOST IDENTIFICATION HAS CHANGED" in done.stderr or "Permission denied" in done.stderr:
+                break
+            time.sleep(5)
+        sys.exit(f"boot-test: {self.name} did not settle ({last}); see {self.console}")
+
+    def still_running(self):
+        """A machine that rebooted by itself, as bookworm's first boot does, is started again, its command line read anew."""
+        if self.process.poll() is None:
+            return
+        if self.process.returncode == 0:
+            print(f"boot-test: {self.name} has rebooted", flush=True)
+            self.boot()
+        else:
+            sys.exit(f"boot-test: {self.name}: the emulator ended with {self.process.returncode}; see {self.log.name}")
+
+    def shut_down(self):
+        self.try_ssh("sudo -n systemctl poweroff", 60)
+        until = min(self.cluster.deadline, time.monotonic() + 5 * 60)
+        while self.process.poll() is None:
+            if time.monotonic() > until:
+                sys.exit(f"boot-test: {self.name} does not shut down; see {self.console}")
+            time.sleep(1)
+
+    def kill(self):
+        if self.process and self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
