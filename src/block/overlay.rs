@@ -162,7 +162,7 @@ mod tests {
 
     /// Three blocks and a bit, every byte telling where it is.
     fn base() -> Memory {
-        Memory::new((0..3 * BLOCK_LEN + 100).map(|at| (at % 251) as u8).collect())
+        Memory::new((0..3 * BLOCK_LEN + 100).map(|at| u8::try_from(at % 251).unwrap()).collect())
     }
 
     fn read(device: &dyn ReadAt, offset: u64, len: usize) -> Vec<u8> {

@@ -1,4 +1,4 @@
 //! What the tests stand on. Nothing in here decides a verdict.
 
-pub mod tools;
-pub mod world;
+pub(crate) mod tools;
+pub(crate) mod world;

@@ -5,7 +5,7 @@ use std::process::Command;
 
 /// Runs `program`, wants exit status 0, and gives what it printed.
 #[track_caller]
-pub fn tool(program: &str, words: &[&str]) -> String {
+pub(crate) fn tool(program: &str, words: &[&str]) -> String {
     let path = format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap_or_default());
     let output = Command::new(program)
         .args(words)
@@ -23,12 +23,12 @@ pub fn tool(program: &str, words: &[&str]) -> String {
 }
 
 /// Are we root, and so able to mount?
-pub fn is_root() -> bool {
+pub(crate) fn is_root() -> bool {
     tool("id", &["-u"]).trim() == "0"
 }
 
 /// What `look` sees of the ext4 filesystem in `image` when the kernel has mounted it, read only.
-pub fn mounted<T>(image: &Path, look: impl FnOnce(&Path) -> T) -> T {
+pub(crate) fn mounted<T>(image: &Path, look: impl FnOnce(&Path) -> T) -> T {
     struct Mount(tempfile::TempDir);
     impl Drop for Mount {
         fn drop(&mut self) {

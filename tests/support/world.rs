@@ -6,29 +6,29 @@ use std::process::{Command, Output};
 use tempfile::TempDir;
 
 /// A folder in which the program runs.
-pub struct World {
+pub(crate) struct World {
     folder: TempDir,
 }
 
 /// What one run said.
-pub struct Run {
-    pub status: i32,
-    pub out: String,
-    pub err: String,
+pub(crate) struct Run {
+    pub(crate) status: i32,
+    pub(crate) out: String,
+    pub(crate) err: String,
 }
 
 impl World {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         // Beside the build, not in /tmp: images are large, and /tmp may be memory.
         let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("no folder for a test");
         Self { folder }
     }
 
-    pub fn path(&self, relative: &str) -> PathBuf {
+    pub(crate) fn path(&self, relative: &str) -> PathBuf {
         self.folder.path().join(relative)
     }
 
-    pub fn write(&self, relative: &str, text: &str) -> PathBuf {
+    pub(crate) fn write(&self, relative: &str, text: &str) -> PathBuf {
         let path = self.path(relative);
         std::fs::create_dir_all(path.parent().expect("a file has a folder")).expect("cannot make a folder");
         std::fs::write(&path, text).expect("cannot write a test file");
@@ -36,7 +36,7 @@ impl World {
     }
 
     /// The program with these words, in this world.
-    pub fn command(&self, words: &[&str]) -> Command {
+    pub(crate) fn command(&self, words: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_cardpress"));
         command.args(words).current_dir(self.folder.path()).env_clear();
         // One cache for all tests: unpacking the same base for each would only take time. It is safe to share.
@@ -45,13 +45,13 @@ impl World {
         command
     }
 
-    pub fn run(&self, words: &[&str]) -> Run {
+    pub(crate) fn run(&self, words: &[&str]) -> Run {
         Run::of(self.command(words).output().expect("cannot run cardpress"))
     }
 }
 
 impl Run {
-    pub fn of(output: Output) -> Self {
+    pub(crate) fn of(output: Output) -> Self {
         Self {
             status: output.status.code().unwrap_or(-1),
             out: String::from_utf8_lossy(&output.stdout).into_owned(),
@@ -60,19 +60,19 @@ impl Run {
     }
 
     #[track_caller]
-    pub fn succeeded(self) -> Self {
+    pub(crate) fn succeeded(self) -> Self {
         assert_eq!(self.status, 0, "{}{}", self.out, self.err);
         self
     }
 }
 
 /// The small base image that ships with the program.
-pub fn small_base() -> PathBuf {
+pub(crate) fn small_base() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/small-base.img.xz")
 }
 
 /// A profile of `nodes` over the small base; `more` is appended.
-pub fn profile(nodes: &[(&str, &str)], more: &str) -> String {
+pub(crate) fn profile(nodes: &[(&str, &str)], more: &str) -> String {
     let mut text = format!(
         "schema = 1\n[image]\npath = {:?}\n[cluster]\nname = \"test\"\ndomain = \"lan\"\n\
          subnet = \"192.168.7.0/24\"\ngateway = \"192.168.7.1\"\ndns = [\"192.168.7.1\"]\n\
