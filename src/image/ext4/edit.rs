@@ -1,9 +1,9 @@
 //! The edits of files and directories. Each is done whole or not at all.
 
 use super::dir::Entry;
-use super::error::Error;
+use super::error::{Error, corrupt};
 use super::features::ro_compat;
-use super::inode::{FileKind, Inode};
+use super::inode::{FileKind, Inode, ROOT};
 use super::mapping::Mapping;
 use super::path::Slot;
 use super::{Filesystem, NewAttributes, Timestamp};
@@ -383,6 +383,9 @@ impl Filesystem<'_> {
     /// Lets go of an inode that lost a name; with its last one everything it holds is freed.
     fn release(&mut self, mut inode: Inode) -> Result<(), Error> {
         inode.check_editable()?;
+        if inode.number == ROOT {
+            return Err(corrupt("an entry names the root directory"));
+        }
         let is_directory = inode.is_directory();
         if !is_directory && inode.links() > 1 {
             inode.set_links(inode.links() - 1);
@@ -390,9 +393,7 @@ impl Filesystem<'_> {
             self.store.put_inode(inode);
             return Ok(());
         }
-        let kind = inode.kind()?;
-        let has_blocks = inode.sectors() > 0 || kind == FileKind::Regular;
-        if has_blocks && self.has_mapping(&inode, kind) {
+        if self.has_mapping(&inode, inode.kind()?) {
             self.store.free_content(&inode)?;
         }
         self.store.release_xattr_block(&mut inode)?;

@@ -2,4 +2,6 @@
 
 mod edits;
 mod gate;
+mod kept;
+mod spoilt;
 mod support;
