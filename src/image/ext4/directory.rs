@@ -127,14 +127,25 @@ impl Store<'_> {
             let blocks = htree::pack(&directory.format, inode.number, parent, entries)?;
             return self.write_directory(inode, directory.mapping, blocks);
         }
-        let mut blocks = Vec::new();
-        for logical in 0..directory.blocks_count {
-            blocks.push(directory.read(self, logical)?);
-        }
-        let mut last = dir::empty_block(&directory.format);
-        dir::insert(&directory.format, &mut last, &entry)?;
-        blocks.push(last);
-        self.write_directory(inode, directory.mapping, blocks)
+        self.grow_directory(inode, directory, &entry)
+    }
+
+    /// Adds a block with one entry to a directory without an index.
+    fn grow_directory(
+        &mut self,
+        inode: &mut Inode,
+        directory: Directory,
+        entry: &Entry,
+    ) -> Result<(), Error> {
+        let mut block = dir::empty_block(&directory.format);
+        dir::insert(&directory.format, &mut block, entry)?;
+        let last = u64::from(directory.blocks_count);
+        let mapping = self.resize_runs(inode, directory.mapping, last + 1)?;
+        mapping.clone().write(self, inode)?;
+        let physical = mapping.physical(last).ok_or_else(|| corrupt("a directory outgrew its blocks"))?;
+        self.put_block(physical, block);
+        inode.set_size((last + 1) * self.block_len() as u64);
+        Ok(())
     }
 
     /// Takes the entry of `name` out.

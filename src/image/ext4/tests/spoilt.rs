@@ -14,8 +14,10 @@ impl Dice {
     }
 }
 
+type Edit = fn(&mut Filesystem<'_>) -> Result<(), Error>;
+
 fn poke(fs: &mut Filesystem<'_>) -> Result<(), Error> {
-    let edits: [fn(&mut Filesystem<'_>) -> Result<(), Error>; 12] = [
+    let edits: [Edit; 12] = [
         |fs| fs.read_dir(&path("/")).map(drop),
         |fs| fs.read_dir(&path("/etc/long")).map(drop),
         |fs| fs.read_file(&path("/etc/big"), 1 << 22).map(drop),
