@@ -1,0 +1,3 @@
+//! What tests stand on. Nothing here decides a verdict.
+
+pub(crate) mod tools;

@@ -1,0 +1,67 @@
+//! External programs and folders that go away.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// What a program said.
+#[derive(Debug)]
+pub(crate) struct Said {
+    /// Its exit status; -1 when a signal ended it.
+    pub(crate) status: i32,
+    /// Standard output, then standard error.
+    pub(crate) text: String,
+}
+
+/// Where Debian keeps the programs that tests ask.
+const PACKAGES: &[(&str, &str)] =
+    &[("mke2fs", "e2fsprogs"), ("e2fsck", "e2fsprogs"), ("debugfs", "e2fsprogs"), ("tune2fs", "e2fsprogs")];
+
+/// Runs a program in the C locale and UTC, without input.
+///
+/// # Panics
+/// When it is not installed: a check that was skipped has not passed.
+pub(crate) fn run<I: IntoIterator<Item: AsRef<OsStr>>>(program: &str, args: I) -> Said {
+    let mut command = Command::new(program);
+    command.args(args).env("LC_ALL", "C").env("TZ", "UTC").stdin(Stdio::null());
+    // Root's programs are not on everybody's path.
+    let path = std::env::var("PATH").unwrap_or_default();
+    command.env("PATH", format!("{path}:/usr/sbin:/sbin"));
+    let output = command.output().unwrap_or_else(|error| {
+        let package =
+            PACKAGES.iter().find(|(name, _)| *name == program).map_or(program, |(_, package)| package);
+        panic!("cannot run `{program}` (Debian package `{package}`): {error}")
+    });
+    let text = [output.stdout, output.stderr].concat();
+    Said { status: output.status.code().unwrap_or(-1), text: String::from_utf8_lossy(&text).into_owned() }
+}
+
+/// Runs a program that must succeed.
+pub(crate) fn must<I: IntoIterator<Item: AsRef<OsStr>>>(program: &str, args: I) -> String {
+    let said = run(program, args);
+    assert!(said.status == 0, "`{program}` failed ({}): {}", said.status, said.text);
+    said.text
+}
+
+/// A folder for one test, removed with everything in it.
+#[derive(Debug)]
+pub(crate) struct Workspace(tempfile::TempDir);
+
+impl Workspace {
+    /// An empty folder.
+    pub(crate) fn new() -> Self {
+        // In memory where that is possible: filesystem tools sync what they write, and tests make a lot of it.
+        let memory = tempfile::tempdir_in("/dev/shm");
+        Self(memory.or_else(|_| tempfile::tempdir()).expect("a temporary folder"))
+    }
+
+    /// A path in the folder.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+}
+
+/// A path as text, which every path here is.
+pub(crate) fn text(path: &Path) -> &str {
+    path.to_str().expect("test paths are UTF-8")
+}
