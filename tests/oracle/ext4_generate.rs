@@ -185,7 +185,7 @@ impl Generator {
                 let count = u32::try_from(1 + self.random.below(120)).expect("small");
                 Op::Fill { directory: self.directory(model), prefix, count }
             }
-            94..97 => {
+            94..97 if model.find("/many", true).is_ok() => {
                 let start = u32::try_from(self.random.below(BIG_NAMES.into())).expect("small");
                 let count = u32::try_from(1 + self.random.below(200)).expect("small");
                 Op::Drain { directory: String::from("/many"), start, count }

@@ -39,8 +39,8 @@ pub(super) enum Content {
     Big,
     /// Besides, a directory of hundreds.
     Middle,
-    /// Besides, one file that takes most of the room.
-    Full,
+    /// Besides, one file of so many KiB, which leaves some hundred KiB free.
+    Full(usize),
 }
 
 const BASE: Shape = Shape {
@@ -141,7 +141,7 @@ pub(super) const SHAPES: &[Shape] = &[
         name: "1k, nearly full",
         size_mib: 9,
         options: &["-b1024", "-N96", "-m0"],
-        content: Content::Full,
+        content: Content::Full(7_150),
         is_tight: true,
         ..BASE
     },
@@ -149,7 +149,7 @@ pub(super) const SHAPES: &[Shape] = &[
         name: "4k, nearly full",
         size_mib: 16,
         options: &["-b4096", "-N96", "-O^metadata_csum,^64bit,^has_journal"],
-        content: Content::Full,
+        content: Content::Full(15_200),
         is_tight: true,
         ..BASE
     },
@@ -170,7 +170,7 @@ impl Shape {
         file.set_len(self.size_mib << 20).expect("room for an image");
 
         let tree = workspace.path("tree");
-        self.content.make(&tree, self.size_mib);
+        self.content.make(&tree);
         let mut args = vec!["-q", "-F", "-text4", "-U01234567-89ab-cdef-0123-456789abcdef"];
         let extended = format!("-Ehash_seed=fedcba98-7654-3210-fedc-ba9876543210,{}", self.extended);
         args.extend([extended.as_str(), "-d", text(&tree)]);
@@ -209,7 +209,7 @@ fn rubbish(len: usize) -> Vec<u8> {
 }
 
 impl Content {
-    fn make(self, tree: &Path, size_mib: u64) {
+    fn make(self, tree: &Path) {
         let put = |name: &str, content: &[u8]| {
             let path = tree.join(name);
             std::fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
@@ -220,7 +220,7 @@ impl Content {
         put("usr/bin/tool", &rubbish(70_000));
         put("usr/share/doc/ümläut.txt", &rubbish(1_025));
         // Enough pieces for an extent tree of two levels below its root.
-        if self != Self::Full {
+        if !matches!(self, Self::Full(_)) {
             put("var/log/holey", b"");
             let file =
                 std::fs::OpenOptions::new().write(true).open(tree.join("var/log/holey")).expect("a file");
@@ -250,10 +250,7 @@ impl Content {
                     put(&format!("some/{number:0100}"), b"");
                 }
             }
-            Self::Full => {
-                let len = usize::try_from(size_mib.saturating_sub(5) << 20).expect("small");
-                put("hog", &rubbish(len));
-            }
+            Self::Full(kib) => put("hog", &rubbish(kib << 10)),
         }
     }
 }
