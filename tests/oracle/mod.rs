@@ -1,3 +1,10 @@
-//! A second opinion from programs we did not write.
+//! What we wrote, judged by programs and by kernel code that we did not write.
 
+mod ext4_apply;
+mod ext4_bench;
+mod ext4_edit;
+mod ext4_generate;
+mod ext4_model;
+mod ext4_property;
+mod ext4_shapes;
 mod press;

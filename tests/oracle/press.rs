@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use ext4_view::Ext4;
 use serde_json::Value;
 
-use crate::support::tools::tool;
+use crate::support::tools::{text, tool};
 use crate::support::world::{World, profile, small_base};
 
 /// A built node with its partitions cut out.
@@ -77,10 +77,6 @@ fn cut(image: &Path, world: &World) -> (PathBuf, PathBuf) {
         path
     };
     (part(0, "boot.fat"), part(1, "root.ext4"))
-}
-
-fn text(path: &Path) -> &str {
-    path.to_str().unwrap()
 }
 
 #[test]

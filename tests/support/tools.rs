@@ -1,25 +1,68 @@
-//! The programs we did not write. A missing one is a failure that names its package, never a silent pass.
+//! External programs and folders that go away.
 
-use std::path::Path;
-use std::process::Command;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
-/// Runs `program`, wants exit status 0, and gives what it printed.
-#[track_caller]
-pub(crate) fn tool(program: &str, words: &[&str]) -> String {
-    let path = format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap_or_default());
-    let output = Command::new(program)
-        .args(words)
-        .env("PATH", path)
-        .env("LC_ALL", "C")
-        .env("TZ", "UTC")
-        // mtools is picky about geometry that nothing has used for thirty years.
-        .env("MTOOLS_SKIP_CHECK", "1")
-        .output()
-        .unwrap_or_else(|error| panic!("cannot run {program}: {error}; `make oracles` installs it"));
+/// What a program said.
+#[derive(Debug)]
+pub(crate) struct Said {
+    /// Its exit status; -1 when a signal ended it.
+    pub(crate) status: i32,
+    /// Standard output, then standard error.
+    pub(crate) text: String,
+    /// Standard output alone.
+    pub(crate) out: String,
+}
+
+/// Where Debian keeps the programs that tests ask.
+const PACKAGES: &[(&str, &str)] = &[
+    ("mke2fs", "e2fsprogs"),
+    ("e2fsck", "e2fsprogs"),
+    ("debugfs", "e2fsprogs"),
+    ("tune2fs", "e2fsprogs"),
+    ("fsck.fat", "dosfstools"),
+    ("mcopy", "mtools"),
+    ("mtype", "mtools"),
+    ("sfdisk", "fdisk"),
+    ("ssh-keygen", "openssh-client"),
+];
+
+/// Runs a program in the C locale and UTC, without input.
+///
+/// # Panics
+/// When it is not installed: a check that was skipped has not passed.
+pub(crate) fn run<I: IntoIterator<Item: AsRef<OsStr>>>(program: &str, args: I) -> Said {
+    let mut command = Command::new(program);
+    command.args(args).env("LC_ALL", "C").env("TZ", "UTC").stdin(Stdio::null());
+    // Root's programs are not on everybody's path.
+    let path = std::env::var("PATH").unwrap_or_default();
+    command.env("PATH", format!("{path}:/usr/sbin:/sbin"));
+    // mtools would refuse geometries that nothing has looked at for thirty years.
+    command.env("MTOOLS_SKIP_CHECK", "1");
+    let output = command.output().unwrap_or_else(|error| {
+        let package =
+            PACKAGES.iter().find(|(name, _)| *name == program).map_or(program, |(_, package)| package);
+        panic!("cannot run `{program}` (Debian package `{package}`): {error}")
+    });
     let out = String::from_utf8_lossy(&output.stdout).into_owned();
-    let err = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{program} {words:?} gave {}:\n{out}{err}", output.status);
-    out
+    let text = out.clone() + &String::from_utf8_lossy(&output.stderr);
+    Said { status: output.status.code().unwrap_or(-1), text, out }
+}
+
+/// Runs a program that must succeed.
+pub(crate) fn must<I: IntoIterator<Item: AsRef<OsStr>>>(program: &str, args: I) -> String {
+    let said = run(program, args);
+    assert!(said.status == 0, "`{program}` failed ({}): {}", said.status, said.text);
+    said.text
+}
+
+/// What a program that must succeed printed on standard output.
+#[track_caller]
+pub(crate) fn tool(program: &str, args: &[&str]) -> String {
+    let said = run(program, args);
+    assert!(said.status == 0, "`{program} {args:?}` failed ({}): {}", said.status, said.text);
+    said.out
 }
 
 /// Are we root, and so able to mount?
@@ -36,8 +79,30 @@ pub(crate) fn mounted<T>(image: &Path, look: impl FnOnce(&Path) -> T) -> T {
             let _ = Command::new("umount").arg(self.0.path()).status();
         }
     }
-    let mount = Mount(tempfile::tempdir().expect("no folder to mount on"));
-    let target = mount.0.path().to_str().expect("temporary folders have plain names");
-    tool("mount", &["-t", "ext4", "-o", "ro,loop", image.to_str().expect("plain name"), target]);
+    let mount = Mount(tempfile::tempdir().expect("a folder to mount on"));
+    tool("mount", &["-t", "ext4", "-o", "ro,loop", text(image), text(mount.0.path())]);
     look(mount.0.path())
+}
+
+/// A folder for one test, removed with everything in it.
+#[derive(Debug)]
+pub(crate) struct Workspace(tempfile::TempDir);
+
+impl Workspace {
+    /// An empty folder.
+    pub(crate) fn new() -> Self {
+        // In memory where that is possible: filesystem tools sync what they write, and tests make a lot of it.
+        let memory = tempfile::tempdir_in("/dev/shm");
+        Self(memory.or_else(|_| tempfile::tempdir()).expect("a temporary folder"))
+    }
+
+    /// A path in the folder.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+}
+
+/// A path as text, which every path here is.
+pub(crate) fn text(path: &Path) -> &str {
+    path.to_str().expect("test paths are UTF-8")
 }

@@ -1,0 +1,212 @@
+//! What each operation does to the model.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::ext4_generate::{Bytes, Op};
+use super::ext4_model::{Fault, Id, Kind, Model, Node, Place, join};
+use super::ext4_shapes::big_name;
+
+/// What directories get that are made on the way.
+pub(super) const ON_THE_WAY: (u16, u32, u32) = (0o751, 7, 70_000);
+
+impl Op {
+    /// The single steps of a bulk operation, each of which may fail by itself.
+    pub(super) fn parts(&self) -> Vec<Op> {
+        match self {
+            Self::Fill { directory, prefix, count } => (0..*count)
+                .map(|number| Self::Write {
+                    path: join(directory, &format!("{prefix}{number}")),
+                    bytes: Bytes { len: 0, seed: 0 },
+                    mode: 0o644,
+                    owner: (0, 0),
+                })
+                .collect(),
+            Self::Drain { directory, start, count } => (*start..start + count)
+                .map(|number| Self::Remove { path: join(directory, &big_name(number)) })
+                .collect(),
+            op => vec![op.clone()],
+        }
+    }
+}
+
+impl Model {
+    /// Does `op`, or says why it cannot be done and changes nothing.
+    pub(super) fn apply(&mut self, op: &Op) -> Result<(), Fault> {
+        match op {
+            Op::Write { path, bytes, mode, owner } => self.write(path, bytes.make(), *mode, *owner),
+            Op::Append { path, bytes } => self.change(path, |old| old.extend(bytes.make())),
+            Op::WriteAt { path, offset, bytes } => self.change(path, |old| {
+                let start = usize::try_from(*offset).expect("small");
+                let new = bytes.make();
+                if !new.is_empty() {
+                    old.resize(old.len().max(start + new.len()), 0);
+                    old[start..start + new.len()].copy_from_slice(&new);
+                }
+            }),
+            Op::Truncate { path, len } => {
+                self.change(path, |old| old.resize(usize::try_from(*len).expect("small"), 0))
+            }
+            Op::Mkdir { path, mode, owner } => {
+                let place =
+                    self.free_place(path).map_err(|f| if f == Fault::IsRoot { Fault::Exists } else { f })?;
+                self.add(place.parent, &place.name, directory(*mode, *owner));
+                Ok(())
+            }
+            Op::MkdirAll { path } => self.mkdir_all(path),
+            Op::Symlink { path, target } => {
+                let place = self.free_place(path)?;
+                let kind = Kind::Symlink(target.clone());
+                self.add(
+                    place.parent,
+                    &place.name,
+                    Node { kind, mode: 0o777, uid: 0, gid: 0, modified: None },
+                );
+                Ok(())
+            }
+            Op::HardLink { from, to } => {
+                let id = self.find(from, false)?;
+                if matches!(self.node(id).kind, Kind::Directory(_)) {
+                    return Err(Fault::IsADirectory);
+                }
+                let place = self.free_place(to)?;
+                self.link(place.parent, &place.name, id);
+                Ok(())
+            }
+            Op::Rename { from, to } => self.rename(from, to),
+            Op::Remove { path } => {
+                let (place, id) = self.taken_place(path)?;
+                if matches!(&self.node(id).kind, Kind::Directory(children) if !children.is_empty()) {
+                    return Err(Fault::NotEmpty);
+                }
+                self.unlink(place.parent, &place.name);
+                Ok(())
+            }
+            Op::RemoveAll { path } => {
+                let (place, id) = self.taken_place(path)?;
+                self.empty(id);
+                self.unlink(place.parent, &place.name);
+                Ok(())
+            }
+            Op::SetMode { path, mode } => {
+                let id = self.find(path, true)?;
+                self.node_mut(id).mode = *mode;
+                Ok(())
+            }
+            Op::SetOwner { path, uid, gid } => {
+                let id = self.find(path, true)?;
+                let node = self.node_mut(id);
+                (node.uid, node.gid) = (*uid, *gid);
+                Ok(())
+            }
+            Op::SetTimes { path, seconds, nanoseconds } => {
+                let id = self.find(path, true)?;
+                let small = (*seconds.min(&i64::from(i32::MAX)), 0);
+                let time = if self.has_small_inodes { small } else { (*seconds, *nanoseconds) };
+                self.node_mut(id).modified = Some(time);
+                Ok(())
+            }
+            Op::SetUuid { .. } | Op::Commit => Ok(()),
+            Op::Fill { .. } | Op::Drain { .. } => {
+                // What happens after one of them fails does not depend on it.
+                op.parts().iter().try_for_each(|part| self.apply(part))
+            }
+        }
+    }
+
+    fn write(
+        &mut self,
+        path: &str,
+        content: Vec<u8>,
+        mode: u16,
+        (uid, gid): (u32, u32),
+    ) -> Result<(), Fault> {
+        let place = self.place(path, true)?;
+        let kind = Kind::File(Arc::new(content));
+        let Some(id) = place.id else {
+            self.add(place.parent, &place.name, Node { kind, mode, uid, gid, modified: None });
+            return Ok(());
+        };
+        let node = self.node_mut(id);
+        if !matches!(node.kind, Kind::File(_)) {
+            return Err(Fault::IsADirectory);
+        }
+        node.kind = kind;
+        node.modified = None;
+        Ok(())
+    }
+
+    fn change(&mut self, path: &str, change: impl FnOnce(&mut Vec<u8>)) -> Result<(), Fault> {
+        let id = self.find(path, true)?;
+        let node = self.node_mut(id);
+        let Kind::File(content) = &mut node.kind else {
+            return Err(Fault::IsADirectory);
+        };
+        change(Arc::make_mut(content));
+        node.modified = None;
+        Ok(())
+    }
+
+    fn mkdir_all(&mut self, path: &str) -> Result<(), Fault> {
+        let (mode, uid, gid) = ON_THE_WAY;
+        let mut done = String::new();
+        for name in self.canonical(path, true)?.split('/').filter(|name| !name.is_empty()) {
+            done = format!("{done}/{name}");
+            let place = self.place(&done, false)?;
+            match place.id.map(|id| &self.node(id).kind) {
+                Some(Kind::Directory(_)) => {}
+                Some(_) => return Err(Fault::NotADirectory),
+                None => {
+                    self.add(place.parent, &place.name, directory(mode, (uid, gid)));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn rename(&mut self, from: &str, to: &str) -> Result<(), Fault> {
+        let (source, target) = (self.canonical(from, false)?, self.canonical(to, false)?);
+        let (old, id) = self.taken_place(from)?;
+        if source == target {
+            return Ok(());
+        }
+        if target.starts_with(&join(&source, "")) {
+            return Err(Fault::IntoItself);
+        }
+        let new = self.free_place(to)?;
+        self.link(new.parent, &new.name, id);
+        self.unlink(old.parent, &old.name);
+        Ok(())
+    }
+
+    fn empty(&mut self, id: Id) {
+        let Kind::Directory(children) = &self.node(id).kind else { return };
+        for (name, child) in children.clone() {
+            self.empty(child);
+            self.unlink(id, &name);
+        }
+    }
+
+    /// A name that nothing has.
+    fn free_place(&self, path: &str) -> Result<Place, Fault> {
+        let place = self.place(path, false)?;
+        if place.name.is_empty() {
+            return Err(Fault::IsRoot);
+        }
+        if place.id.is_some() { Err(Fault::Exists) } else { Ok(place) }
+    }
+
+    /// A name that something has.
+    fn taken_place(&self, path: &str) -> Result<(Place, Id), Fault> {
+        let place = self.place(path, false)?;
+        if place.name.is_empty() {
+            return Err(Fault::IsRoot);
+        }
+        let id = place.id.ok_or(Fault::NotFound)?;
+        Ok((place, id))
+    }
+}
+
+fn directory(mode: u16, (uid, gid): (u32, u32)) -> Node {
+    Node { kind: Kind::Directory(BTreeMap::new()), mode, uid, gid, modified: None }
+}
