@@ -75,8 +75,14 @@ pub(crate) fn mounted<T>(image: &Path, look: impl FnOnce(&Path) -> T) -> T {
     struct Mount(tempfile::TempDir);
     impl Drop for Mount {
         fn drop(&mut self) {
+            // A test that starts a program at this moment holds our open folder until it execs: busy, for a blink.
             // Not `tool`: a panic here would hide the first one.
-            let _ = Command::new("umount").arg(self.0.path()).status();
+            for _ in 0..100 {
+                if Command::new("umount").arg(self.0.path()).output().is_ok_and(|said| said.status.success()) {
+                    return;
+                }
+                std::thread::sleep(std::time::Duration::from_millis(50));
+            }
         }
     }
     let mount = Mount(tempfile::tempdir().expect("a folder to mount on"));
