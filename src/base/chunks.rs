@@ -2,7 +2,7 @@
 
 use super::{Sha256Digest, Sha256Hasher};
 
-/// SHA-256 of each 4 MiB of a run of bytes; the last chunk may be shorter.
+/// SHA-256 of each 256 KiB of a run of bytes; the last chunk may be shorter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChunkDigests {
     len_bytes: u64,
@@ -10,8 +10,9 @@ pub struct ChunkDigests {
 }
 
 impl ChunkDigests {
-    /// Bytes in a chunk: a few hundred digests for an image, and an edit hashes a few of them anew.
-    pub const CHUNK_LEN: u64 = 4 << 20;
+    /// Bytes in a chunk. Edits are a few blocks here and there, and each costs the hashing of its chunk: so chunks
+    /// are small, as long as the digests of a whole image (12,000 for 3 GB) stay quick to read.
+    pub const CHUNK_LEN: u64 = 256 << 10;
 
     /// Digests made elsewhere; `None` when their number does not go with the length.
     #[must_use]
@@ -105,7 +106,7 @@ mod tests {
             digests
         };
         let digests = zeros(2 * CHUNK);
-        assert_eq!(digests.chunks()[0], Sha256Digest::of(&vec![0; 4 << 20]));
+        assert_eq!(digests.chunks()[0], Sha256Digest::of(&vec![0; 256 << 10]));
         assert_ne!(digests.root(), zeros(3 * CHUNK).root());
         let mut changed = digests.clone();
         changed.set(1, Sha256Digest::of(b"x"));

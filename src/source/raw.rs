@@ -10,7 +10,7 @@ use std::thread::{self, JoinHandle};
 use super::os;
 use crate::base::{ChunkDigests, Interrupt, Progress, Sha256Digest};
 
-const CHUNK_LEN: usize = 4 << 20;
+const CHUNK_LEN: usize = 256 << 10;
 const _: () = assert!(CHUNK_LEN as u64 == ChunkDigests::CHUNK_LEN);
 /// Runs of zeros this long become holes.
 const HOLE_LEN: usize = 4096;

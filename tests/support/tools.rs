@@ -78,7 +78,8 @@ pub(crate) fn mounted<T>(image: &Path, look: impl FnOnce(&Path) -> T) -> T {
             // A test that starts a program at this moment holds our open folder until it execs: busy, for a blink.
             // Not `tool`: a panic here would hide the first one.
             for _ in 0..100 {
-                if Command::new("umount").arg(self.0.path()).output().is_ok_and(|said| said.status.success()) {
+                if Command::new("umount").arg(self.0.path()).output().is_ok_and(|said| said.status.success())
+                {
                     return;
                 }
                 std::thread::sleep(std::time::Duration::from_millis(50));

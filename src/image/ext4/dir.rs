@@ -141,6 +141,15 @@ pub(super) fn parse_block(format: &DirFormat, block: &[u8]) -> Result<Vec<Entry>
         .collect())
 }
 
+/// The live entry of `name` in a block, which is checked whole.
+///
+/// # Errors
+/// As for [`parse_block`].
+pub(super) fn find(format: &DirFormat, block: &[u8], name: &[u8]) -> Result<Option<Entry>, DirError> {
+    let found = slots(format, block)?.into_iter().find(|slot| slot.inode != 0 && slot.name == name);
+    Ok(found.map(|slot| Entry { name: name.to_vec(), inode: slot.inode, file_type: slot.file_type }))
+}
+
 /// Puts `entry` where it first fits into a block of names; `false`, and no change, when it fits nowhere.
 ///
 /// Without checksums a block of an index looks like an empty one of names: only offer blocks that are not.

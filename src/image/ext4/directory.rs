@@ -98,9 +98,9 @@ impl Store<'_> {
     pub(super) fn find_entry(&self, inode: &Inode, name: &[u8]) -> Result<Option<Entry>, Error> {
         let directory = Directory::open(self, inode)?;
         for logical in directory.candidates(self, name)? {
-            let entries = dir::parse_block(&directory.format, &directory.read(self, logical)?)?;
-            if let Some(entry) = entries.into_iter().find(|entry| entry.name == name) {
-                return Ok(Some(entry));
+            let found = dir::find(&directory.format, &directory.read(self, logical)?, name)?;
+            if found.is_some() {
+                return Ok(found);
             }
         }
         Ok(None)
