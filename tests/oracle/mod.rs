@@ -8,3 +8,4 @@ mod ext4_model;
 mod ext4_property;
 mod ext4_shapes;
 mod press;
+mod releases;

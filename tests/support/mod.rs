@@ -1,4 +1,5 @@
 //! What the tests stand on. Nothing in here decides a verdict.
 
+pub(crate) mod shapes;
 pub(crate) mod tools;
 pub(crate) mod world;

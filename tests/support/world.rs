@@ -87,5 +87,5 @@ pub(crate) fn profile(nodes: &[(&str, &str)], more: &str) -> String {
     text + more
 }
 
-const PUBLIC_KEY: &str =
+pub(crate) const PUBLIC_KEY: &str =
     "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIPCSDsp79iAmC2h/h1kfGBGO1a1VUgwQ31u7L6RC+9T7 test@example";

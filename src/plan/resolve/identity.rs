@@ -8,9 +8,10 @@ use uuid::Uuid;
 
 use super::Context;
 use super::draft::Draft;
-use crate::plan::{Action, Content};
+use crate::plan::{Action, Content, FirstBoot};
 
 pub(super) fn apply(context: &Context, draft: &mut Draft) {
+    booted_before(context, draft);
     machine_id(context, draft);
     // A seed that is the same on every card is worse than none (systemd-random-seed(8)).
     draft.remove("/var/lib/systemd/random-seed");
@@ -18,6 +19,22 @@ pub(super) fn apply(context: &Context, draft: &mut Draft) {
         draft.remove("/var/lib/systemd/credential.secret");
     }
     ids(context, draft);
+}
+
+/// Every Raspberry Pi OS as shipped has a token for its first boot, which that boot takes away. Ids, host keys and
+/// seeds are made anew here all the same; what its users left, nobody can tell from what was shipped.
+fn booted_before(context: &Context, draft: &mut Draft) {
+    if context.facts.release.reference.is_none() || context.facts.first_boot != FirstBoot::None {
+        return;
+    }
+    let grows = match context.cluster.image.grow {
+        Some(_) => "",
+        None => ", and its root filesystem will not grow by itself",
+    };
+    draft.warn(format!(
+        "cmdline.txt has no first-boot token: the image has been booted or changed before. \
+         Its history is part of every node{grows}"
+    ));
 }
 
 fn machine_id(context: &Context, draft: &mut Draft) {
