@@ -1,8 +1,8 @@
 """Emulated machines on one network, each booting a pressed image as its firmware would: the kernel with the
 command line that stands in the image's own cmdline.txt.
 
-The first machine's process is the hub: a user-mode network (the gateway, with a port to each node's ssh) and a
-socket for every other machine meet there. No bridge, no root.
+A user-mode network is the gateway, with a port to each node's ssh; a switch joins it with the machines. No bridge,
+no root.
 """
 
 import collections
@@ -16,6 +16,8 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+
+from network import Switch
 
 Partition = collections.namedtuple("Partition", "start size")
 SILENT_S = 20 * 60
@@ -70,11 +72,16 @@ class Cluster:
 
     def __enter__(self):
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+        self.switch = Switch([self.socket(port) for port in ("gateway", *self.nodes)])
+        self.start_gateway()
         return self
 
     def __exit__(self, *_):
         for node in self.nodes.values():
             node.kill()
+        self.gateway.kill()
+        self.gateway.wait()
+        self.switch.close()
         shutil.rmtree(self.sockets, ignore_errors=True)
 
     def start(self):
@@ -85,21 +92,19 @@ class Cluster:
         for node in reversed(self.nodes.values()):
             node.shut_down()
 
-    def hub(self, node):
-        """The network as the machine's process sees it."""
-        sockets = [self.sockets / f"hub{other.number}" for other in self.nodes.values()]
-        if node.number:
-            # The hub may come up later, or come back.
-            return ["-netdev", f"stream,id=nic,server=off,addr.type=unix,addr.path={sockets[node.number]},reconnect-ms=1000"]
-        forward = "".join(f",hostfwd=tcp:127.0.0.1:{other.port}-{other.address}:22" for other in self.nodes.values())
-        words = ["-netdev", f"user,id=user,net={self.network}.0/24,host={self.network}.1,dns={self.network}.3{forward}",
-                 "-netdev", "hubport,id=port-user,hubid=0,netdev=user", "-netdev", "hubport,id=nic,hubid=0"]
-        for other in self.nodes.values():
-            if other.number:
-                sockets[other.number].unlink(missing_ok=True)
-                words += ["-netdev", f"stream,id=to{other.number},server=on,addr.type=unix,addr.path={sockets[other.number]}",
-                          "-netdev", f"hubport,id=port{other.number},hubid=0,netdev=to{other.number}"]
-        return words
+    def socket(self, port):
+        return self.sockets / port
+
+    def start_gateway(self):
+        """A machine without processor or memory: its process is the user-mode network, with a port to each node's ssh."""
+        forward = "".join(f",hostfwd=tcp:127.0.0.1:{node.port}-{node.address}:22" for node in self.nodes.values())
+        words = ["qemu-system-aarch64", "-M", "none", "-display", "none", "-monitor", "none", "-serial", "none",
+                 "-netdev", f"user,id=user,net={self.network}.0/24,host={self.network}.1,dns={self.network}.3{forward}",
+                 "-netdev", "hubport,id=port1,hubid=0,netdev=user",
+                 "-netdev", f"stream,id=wire,server=off,addr.type=unix,addr.path={self.socket('gateway')}",
+                 "-netdev", "hubport,id=port2,hubid=0,netdev=wire"]
+        with open(self.out / "gateway.log", "w") as log:
+            self.gateway = subprocess.Popen(words, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
 
 
 class Node:
@@ -135,7 +140,8 @@ class Node:
                    "-append", lines[0] + " console=ttyAMA0,115200",
                    "-drive", f"if=none,id=card,format=raw,cache=unsafe,file={self.image}",
                    "-device", "virtio-blk-pci,drive=card", "-device", "virtio-rng-pci",
-                   *cluster.hub(self),
+                   "-netdev", "stream,id=nic,server=off,addr.type=unix,reconnect-ms=1000,"
+                   f"addr.path={cluster.socket(self.name)}",
                    "-device", f"virtio-net-pci,netdev=nic,romfile=,mac=52:54:00:77:00:{self.number + 1:02x}"]
         self.log = open(cluster.out / f"{self.name}.qemu-{self.starts}.log", "w")
         self.process = subprocess.Popen([str(word) for word in command], stdout=self.log, stderr=self.log,
