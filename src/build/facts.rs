@@ -180,9 +180,10 @@ fn arch(system: &mut System<'_>) -> Result<Arch, Error> {
     }
 }
 
-/// By what is installed: bullseye has NetworkManager on board but uses dhcpcd, so dhcpcd.conf decides first.
+/// By what is installed: bullseye has NetworkManager on board but uses dhcpcd, so dhcpcd decides first. Its
+/// configuration alone says nothing: cloud-init brings in `dhcpcd-base`, a program without a unit.
 fn network(system: &System<'_>) -> Result<NetworkStack, Error> {
-    if exists(system, "/etc/dhcpcd.conf")? {
+    if exists(system, "/etc/dhcpcd.conf")? && exists(system, "/lib/systemd/system/dhcpcd.service")? {
         return Ok(NetworkStack::Dhcpcd);
     }
     if exists(system, "/usr/sbin/NetworkManager")? {

@@ -47,9 +47,10 @@ pub(super) enum Command {
     /// at all, after it has been read back and compared with the plan. The same profile, seed and base give the
     /// same bytes.
     Build(Build),
-    /// Show what would change on each node, as a diff; write nothing.
+    /// Show what would change on each node, as a diff; write no image.
     ///
-    /// Secrets are shown as ***.
+    /// Checks the profile against the base image on the way. Secrets are shown as ***. The seed of all secrets is
+    /// made when missing, so that `build` does what was shown.
     Plan(Plan),
 }
 

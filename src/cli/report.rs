@@ -58,8 +58,14 @@ fn chain(error: &anyhow::Error) -> String {
 
 /// What to do about it, where that is not plain from the words.
 fn hint(cause: &(dyn std::error::Error + 'static)) -> Option<&'static str> {
-    if let Some(source::Error::Digest { .. }) = find::<source::Error>(cause) {
-        return Some("download the image again, or correct image.sha256 if another image is meant");
+    match find::<source::Error>(cause) {
+        Some(source::Error::Digest { .. }) => {
+            return Some("download the image again, or correct image.sha256 if another image is meant");
+        }
+        Some(source::Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+            return Some("image.path begins at the folder of the profile; --image FILE names another base");
+        }
+        _ => {}
     }
     match find::<build::Error>(cause)? {
         build::Error::NoDownload(_) => Some(
