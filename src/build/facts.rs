@@ -183,7 +183,10 @@ fn arch(system: &mut System<'_>) -> Result<Arch, Error> {
 /// By what is installed: bullseye has NetworkManager on board but uses dhcpcd, so dhcpcd decides first. Its
 /// configuration alone says nothing: cloud-init brings in `dhcpcd-base`, a program without a unit.
 fn network(system: &System<'_>) -> Result<NetworkStack, Error> {
-    if exists(system, "/etc/dhcpcd.conf")? && exists(system, "/lib/systemd/system/dhcpcd.service")? {
+    let starts = |path| exists(system, path);
+    if starts("/etc/dhcpcd.conf")?
+        && (starts("/lib/systemd/system/dhcpcd.service")? || starts("/etc/init.d/dhcpcd")?)
+    {
         return Ok(NetworkStack::Dhcpcd);
     }
     if exists(system, "/usr/sbin/NetworkManager")? {

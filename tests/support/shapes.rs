@@ -156,8 +156,11 @@ impl Shape {
             shape
                 .file_as("/etc/dhcpcd.conf", "hostname\nclientid\npersistent\nslaac private\n", 0o664, 0)
                 .file_as("/etc/wpa_supplicant/wpa_supplicant.conf", WPA, 0o600, 0);
+            let units = if version <= 10 { "/lib/systemd/system" } else { "/usr/lib/systemd/system" };
+            shape.file(&format!("{units}/dhcpcd.service"), "[Unit]\nDescription=DHCP Client Daemon\n");
         } else {
-            shape.network_manager(arch);
+            // cloud-init brings in dhcpcd-base: its settings, and no unit.
+            shape.file("/etc/dhcpcd.conf", "hostname\n").network_manager(arch);
         }
         shape
     }
