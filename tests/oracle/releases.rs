@@ -496,6 +496,60 @@ fn put_root(image: &Path, root: &Path) {
     file.write_all(&fs::read(root).unwrap()).unwrap();
 }
 
+#[test]
+fn a_shipped_user_of_another_name_and_home_keeps_its_keys_and_gets_what_is_made_for_it() {
+    let mut shape = Shape::raspios(12, "bookworm", "arm64", "2024-11-19", FIRSTBOOT);
+    shape
+        .file("/etc/passwd", "root:x:0:0:root:/root:/bin/bash\nadmin:x:1000:1000::/data/admin:/bin/bash\n")
+        .file("/etc/group", "root:x:0:\nsudo:x:27:admin\nnetdev:x:106:\nadmin:x:1000:\n")
+        .file_as("/etc/shadow", "root:*:19000:0:99999:7:::\nadmin:!:19000:0:99999:7:::\n", 0o640, 0)
+        .dir("/data/admin", 0o755, 1000)
+        .dir("/data/admin/.ssh", 0o700, 1000)
+        .dir("/data/admin/.config", 0o710, 1000)
+        .file_as("/data/admin/.ssh/authorized_keys", "ssh-ed25519 AAAAold old\n", 0o600, 1000)
+        .file(
+            "/usr/lib/systemd/system/tool.service",
+            "[Install]\nWantedBy=multi-user.target\nAlso=tool.socket\n",
+        )
+        .file("/usr/lib/systemd/system/tool.socket", "[Install]\nWantedBy=sockets.target\nAlso=tool.timer\n")
+        .file("/usr/lib/systemd/system/tool.timer", "[Install]\nWantedBy=timers.target\n");
+    let more = r##"
+[[defaults.file]]
+path = "/data/admin/.config/tool/one"
+content = "1"
+[[defaults.file]]
+path = "/data/admin/.local/share/tool/two"
+content = "2"
+[[defaults.file]]
+path = "/lib/systemd/system/tool.service.d/one.conf"
+content = "[Unit]\n"
+[[defaults.file]]
+path = "/lib/raspberrypi-sys-mods/regenerate_ssh_host_keys"
+content = "#!/bin/sh\n"
+[[defaults.file]]
+path = "/etc/localtime"
+content = "TZif2 of our own"
+"##;
+    let node = press(&shape, &format!("{more}\n[defaults.service]\nenable = [\"tool.service\"]\n"));
+    assert!(node.cat("/etc/passwd").contains("\nops:x:1000:1000::/data/admin:/bin/bash\n"));
+    let keys = node.cat("/data/admin/.ssh/authorized_keys");
+    assert!(keys.starts_with("ssh-ed25519 AAAAold old\n") && keys.contains(PUBLIC_KEY), "{keys}");
+    node.has_mode("/data/admin/.config", "0710", "1000");
+    for made in [".config/tool", ".local", ".local/share", ".local/share/tool"] {
+        node.has_mode(&format!("/data/admin/{made}"), "0755", "1000");
+    }
+    for link in ["multi-user.target.wants/tool.service", "sockets.target.wants/tool.socket"] {
+        assert!(node.exists(&format!("/etc/systemd/system/{link}")), "{link}");
+    }
+    assert!(node.exists("/etc/systemd/system/timers.target.wants/tool.timer"));
+    assert_eq!(node.cat("/usr/lib/systemd/system/tool.service.d/one.conf"), "[Unit]\n");
+    assert_eq!(node.cat("/usr/lib/raspberrypi-sys-mods/regenerate_ssh_host_keys"), "#!/bin/sh\n");
+    assert_eq!(node.cat("/etc/localtime"), "TZif2 of our own");
+    assert!(node.stat("/etc/localtime").contains("Type: regular"));
+    assert_eq!(node.cat("/usr/share/zoneinfo/Etc/UTC"), "TZif2 made up\n");
+    assert_eq!(node.cat("/usr/share/zoneinfo/Europe/London"), "TZif2 made up\n");
+}
+
 /// A small image for tests of what it is packed in.
 fn smallest() -> Shape {
     let mut shape = Shape::raspios(11, "bullseye", "armhf", "2022-04-04", INIT_RESIZE);
