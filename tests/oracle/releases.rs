@@ -16,7 +16,7 @@ const INIT_RESIZE: &str = "quiet init=/usr/lib/raspi-config/init_resize.sh";
 const FIRSTBOOT: &str = "quiet init=/usr/lib/raspberrypi-sys-mods/firstboot";
 
 /// Two nodes over `base.img` that ask for what every release does in its own way.
-const PROFILE: &str = r#"schema = 1
+const PROFILE: &str = r##"schema = 1
 [image]
 path = "base.img"
 [cluster]
@@ -39,13 +39,18 @@ sudo = "nopasswd"
 [[defaults.file]]
 path = "/etc/motd"
 content = "pressed\n"
+[[defaults.first-boot]]
+name = "hello"
+script = """#!/bin/sh
+logger hello
+"""
 [[node]]
 name = "n1"
 address = "192.168.7.11"
 [[node]]
 name = "n2"
 address = "192.168.7.12"
-"#;
+"##;
 
 /// A net that needs a key; the key is IEEE 802.11-2016 annex J.4.2's first.
 const WIFI: &str =
@@ -162,6 +167,18 @@ impl Pressed {
         assert!(self.cat("/home/ops/.ssh/authorized_keys").contains(PUBLIC_KEY));
         self.has_mode("/home/ops/.ssh", "0700", "1000");
         self.has_mode("/home/ops/.ssh/authorized_keys", "0600", "1000");
+        // Either the image's own rule speaks of the new name, or there is one of ours.
+        let rules = ["pi", "ops"].map(|name| format!("/etc/sudoers.d/010_{name}-nopasswd"));
+        let rule = rules.iter().find(|path| self.exists(path)).unwrap();
+        assert_eq!(self.cat(rule), "ops ALL=(ALL) NOPASSWD: ALL\n");
+        self.has_mode(rule, "0440", "0");
+        let unit = "cardpress-first-boot.service";
+        self.links_to(
+            &format!("/etc/systemd/system/multi-user.target.wants/{unit}"),
+            &format!("/etc/systemd/system/{unit}"),
+        );
+        self.has_mode("/usr/local/lib/cardpress/first-boot.d/01-hello", "0700", "0");
+        self.has_mode("/usr/local/lib/cardpress/first-boot", "0755", "0");
         // ssh: on, with keys of our own that nothing makes anew.
         let unit = format!("{lib}/systemd/system/ssh.service");
         self.links_to("/etc/systemd/system/multi-user.target.wants/ssh.service", &unit);
@@ -215,8 +232,14 @@ impl Pressed {
 
 #[test]
 fn jessie_with_its_device_names_and_a_unit_that_deletes_itself() {
+    for features in [EXT4_JESSIE, EXT4_2017] {
+        jessie(features);
+    }
+}
+
+fn jessie(features: &'static str) {
     let mut shape = Shape::raspios(8, "jessie", "armhf", "2016-11-25", INIT_RESIZE);
-    shape.features = EXT4_JESSIE;
+    shape.features = features;
     shape.fat_bits = 16;
     shape
         .named("/dev/mmcblk0p1", "/dev/mmcblk0p2", INIT_RESIZE)
