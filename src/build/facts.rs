@@ -28,11 +28,7 @@ pub(super) fn read(
     let boot_mount = boot_mount(system)?;
     system.mount_boot(boot_mount.clone());
     let mut tree = Tree::default();
-    for path in wanted {
-        if let Some(found) = find(system, path)? {
-            tree.insert(path.clone(), found);
-        }
-    }
+    read_more(system, &mut tree, wanted)?;
     Ok(OsFacts {
         release: release(system)?,
         arch: arch(system)?,
@@ -47,6 +43,16 @@ pub(super) fn read(
         image_len_bytes,
         tree,
     })
+}
+
+/// Reads what is at `wanted` into `tree`.
+pub(super) fn read_more(system: &mut System<'_>, tree: &mut Tree, wanted: &[ImagePath]) -> Result<(), Error> {
+    for path in wanted {
+        if let Some(found) = find(system, path)? {
+            tree.insert(path.clone(), found);
+        }
+    }
+    Ok(())
 }
 
 /// What is at `path`, links told and followed.

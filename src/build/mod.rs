@@ -17,12 +17,13 @@ pub mod seed_file;
 mod system;
 mod verify;
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
 use crate::base::{Interrupt, Progress};
 use crate::block::{FileDevice, Overlay};
-use crate::plan::{Cluster, ImageSource, NodePlan, OsFacts, Seed, resolve, wanted_paths};
+use crate::plan::{Cluster, ImageSource, NodePlan, OsFacts, Seed, more_paths, resolve, wanted_paths};
 use crate::source::{self, BaseImage, Cache};
 
 pub use error::Error;
@@ -31,6 +32,9 @@ pub use press::{Output, Pressed, press};
 
 use layout::{Layout, slice};
 use system::System;
+
+/// How often what was read may lead to more that must be read.
+const FACT_ROUNDS: usize = 8;
 
 /// A base image, opened, unpacked if need be, and asked what it is.
 pub struct Opened {
@@ -80,7 +84,17 @@ pub fn open(
     let boot = slice(&overlay, &layout.boot)?;
     let root = slice(&overlay, &layout.root)?;
     let mut system = System::open(&layout, &boot, &root, None)?;
-    let facts = facts::read(&mut system, &layout, base.len_bytes, &wanted_paths(cluster))?;
+    let mut facts = facts::read(&mut system, &layout, base.len_bytes, &wanted_paths(cluster))?;
+    // A unit may take along another, which takes along a third.
+    let mut asked = BTreeSet::new();
+    for _ in 0..FACT_ROUNDS {
+        let more: Vec<_> =
+            more_paths(cluster, &facts).into_iter().filter(|path| asked.insert(path.clone())).collect();
+        if more.is_empty() {
+            break;
+        }
+        facts::read_more(&mut system, &mut facts.tree, &more)?;
+    }
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     Ok(Opened { name, base, device, layout, facts })
 }

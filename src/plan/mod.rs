@@ -19,5 +19,5 @@ mod seed;
 pub use cluster::*;
 pub use edit::{Action, Content, Edit, NodePlan, Owner};
 pub use facts::{Arch, FileFact, FirstBoot, FirstUser, Found, NetworkStack, OsFacts, Release, Tree, Variant};
-pub use resolve::{Fault, Faults, Problem, host_keys, resolve, wanted_paths};
+pub use resolve::{Fault, Faults, Problem, host_keys, more_paths, resolve, wanted_paths};
 pub use seed::Seed;

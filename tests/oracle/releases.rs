@@ -16,7 +16,7 @@ const INIT_RESIZE: &str = "quiet init=/usr/lib/raspi-config/init_resize.sh";
 const FIRSTBOOT: &str = "quiet init=/usr/lib/raspberrypi-sys-mods/firstboot";
 
 /// Two nodes over `base.img` that ask for what every release does in its own way.
-const PROFILE: &str = r#"schema = 1
+const PROFILE: &str = r##"schema = 1
 [image]
 path = "base.img"
 [cluster]
@@ -39,13 +39,18 @@ sudo = "nopasswd"
 [[defaults.file]]
 path = "/etc/motd"
 content = "pressed\n"
+[[defaults.first-boot]]
+name = "hello"
+script = """#!/bin/sh
+logger hello
+"""
 [[node]]
 name = "n1"
 address = "192.168.7.11"
 [[node]]
 name = "n2"
 address = "192.168.7.12"
-"#;
+"##;
 
 /// A net that needs a key; the key is IEEE 802.11-2016 annex J.4.2's first.
 const WIFI: &str =
@@ -162,6 +167,18 @@ impl Pressed {
         assert!(self.cat("/home/ops/.ssh/authorized_keys").contains(PUBLIC_KEY));
         self.has_mode("/home/ops/.ssh", "0700", "1000");
         self.has_mode("/home/ops/.ssh/authorized_keys", "0600", "1000");
+        // Either the image's own rule speaks of the new name, or there is one of ours.
+        let rules = ["pi", "ops"].map(|name| format!("/etc/sudoers.d/010_{name}-nopasswd"));
+        let rule = rules.iter().find(|path| self.exists(path)).unwrap();
+        assert_eq!(self.cat(rule), "ops ALL=(ALL) NOPASSWD: ALL\n");
+        self.has_mode(rule, "0440", "0");
+        let unit = "cardpress-first-boot.service";
+        self.links_to(
+            &format!("/etc/systemd/system/multi-user.target.wants/{unit}"),
+            &format!("/etc/systemd/system/{unit}"),
+        );
+        self.has_mode("/usr/local/lib/cardpress/first-boot.d/01-hello", "0700", "0");
+        self.has_mode("/usr/local/lib/cardpress/first-boot", "0755", "0");
         // ssh: on, with keys of our own that nothing makes anew.
         let unit = format!("{lib}/systemd/system/ssh.service");
         self.links_to("/etc/systemd/system/multi-user.target.wants/ssh.service", &unit);
@@ -215,8 +232,14 @@ impl Pressed {
 
 #[test]
 fn jessie_with_its_device_names_and_a_unit_that_deletes_itself() {
+    for features in [EXT4_JESSIE, EXT4_2017] {
+        jessie(features);
+    }
+}
+
+fn jessie(features: &'static str) {
     let mut shape = Shape::raspios(8, "jessie", "armhf", "2016-11-25", INIT_RESIZE);
-    shape.features = EXT4_JESSIE;
+    shape.features = features;
     shape.fat_bits = 16;
     shape
         .named("/dev/mmcblk0p1", "/dev/mmcblk0p2", INIT_RESIZE)
@@ -494,6 +517,60 @@ fn put_root(image: &Path, root: &Path) {
     let mut file = fs::OpenOptions::new().write(true).open(image).unwrap();
     file.seek(SeekFrom::Start(start)).unwrap();
     file.write_all(&fs::read(root).unwrap()).unwrap();
+}
+
+#[test]
+fn a_shipped_user_of_another_name_and_home_keeps_its_keys_and_gets_what_is_made_for_it() {
+    let mut shape = Shape::raspios(12, "bookworm", "arm64", "2024-11-19", FIRSTBOOT);
+    shape
+        .file("/etc/passwd", "root:x:0:0:root:/root:/bin/bash\nadmin:x:1000:1000::/data/admin:/bin/bash\n")
+        .file("/etc/group", "root:x:0:\nsudo:x:27:admin\nnetdev:x:106:\nadmin:x:1000:\n")
+        .file_as("/etc/shadow", "root:*:19000:0:99999:7:::\nadmin:!:19000:0:99999:7:::\n", 0o640, 0)
+        .dir("/data/admin", 0o755, 1000)
+        .dir("/data/admin/.ssh", 0o700, 1000)
+        .dir("/data/admin/.config", 0o710, 1000)
+        .file_as("/data/admin/.ssh/authorized_keys", "ssh-ed25519 AAAAold old\n", 0o600, 1000)
+        .file(
+            "/usr/lib/systemd/system/tool.service",
+            "[Install]\nWantedBy=multi-user.target\nAlso=tool.socket\n",
+        )
+        .file("/usr/lib/systemd/system/tool.socket", "[Install]\nWantedBy=sockets.target\nAlso=tool.timer\n")
+        .file("/usr/lib/systemd/system/tool.timer", "[Install]\nWantedBy=timers.target\n");
+    let more = r##"
+[[defaults.file]]
+path = "/data/admin/.config/tool/one"
+content = "1"
+[[defaults.file]]
+path = "/data/admin/.local/share/tool/two"
+content = "2"
+[[defaults.file]]
+path = "/lib/systemd/system/tool.service.d/one.conf"
+content = "[Unit]\n"
+[[defaults.file]]
+path = "/lib/raspberrypi-sys-mods/regenerate_ssh_host_keys"
+content = "#!/bin/sh\n"
+[[defaults.file]]
+path = "/etc/localtime"
+content = "TZif2 of our own"
+"##;
+    let node = press(&shape, &format!("{more}\n[defaults.service]\nenable = [\"tool.service\"]\n"));
+    assert!(node.cat("/etc/passwd").contains("\nops:x:1000:1000::/data/admin:/bin/bash\n"));
+    let keys = node.cat("/data/admin/.ssh/authorized_keys");
+    assert!(keys.starts_with("ssh-ed25519 AAAAold old\n") && keys.contains(PUBLIC_KEY), "{keys}");
+    node.has_mode("/data/admin/.config", "0710", "1000");
+    for made in [".config/tool", ".local", ".local/share", ".local/share/tool"] {
+        node.has_mode(&format!("/data/admin/{made}"), "0755", "1000");
+    }
+    for link in ["multi-user.target.wants/tool.service", "sockets.target.wants/tool.socket"] {
+        assert!(node.exists(&format!("/etc/systemd/system/{link}")), "{link}");
+    }
+    assert!(node.exists("/etc/systemd/system/timers.target.wants/tool.timer"));
+    assert_eq!(node.cat("/usr/lib/systemd/system/tool.service.d/one.conf"), "[Unit]\n");
+    assert_eq!(node.cat("/usr/lib/raspberrypi-sys-mods/regenerate_ssh_host_keys"), "#!/bin/sh\n");
+    assert_eq!(node.cat("/etc/localtime"), "TZif2 of our own");
+    assert!(node.stat("/etc/localtime").contains("Type: regular"));
+    assert_eq!(node.cat("/usr/share/zoneinfo/Etc/UTC"), "TZif2 made up\n");
+    assert_eq!(node.cat("/usr/share/zoneinfo/Europe/London"), "TZif2 made up\n");
 }
 
 /// A small image for tests of what it is packed in.

@@ -9,6 +9,7 @@
 //! | subuid, subgid  | name:first:count | subuid(5) |
 
 use super::draft::Draft;
+use crate::base::ImagePath;
 use crate::plan::{Content, Owner};
 
 const ETC: [&str; 6] =
@@ -79,6 +80,17 @@ impl Accounts {
 
     pub(super) fn user_with_uid(&self, uid: u32) -> Option<&str> {
         self.passwd.rows().find(|row| field(row, 2).parse() == Ok(uid)).map(|row| field(row, 0))
+    }
+
+    /// The home of an ordinary account that `path` is in, the innermost where one is in another, and whose it is.
+    pub(super) fn home_around(&self, path: &ImagePath) -> Option<(ImagePath, Owner)> {
+        let home = |row: &Vec<String>| {
+            let uid = field(row, 2).parse().ok().filter(|uid| ORDINARY.contains(uid))?;
+            let home: ImagePath = field(row, 5).parse().ok().filter(|home| *home != ImagePath::root())?;
+            path.below(&home)?;
+            Some((home, Owner { uid, gid: field(row, 3).parse().ok()? }))
+        };
+        self.passwd.rows().filter_map(home).max_by_key(|(home, _)| home.as_str().len())
     }
 
     pub(super) fn group_id(&self, name: &str) -> Option<u32> {

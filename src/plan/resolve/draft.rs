@@ -75,12 +75,28 @@ impl<'a> Draft<'a> {
     /// The path of `text`; a fault when it is none.
     pub(super) fn path(&mut self, text: &str) -> Option<ImagePath> {
         match text.parse() {
-            Ok(path) => Some(path),
+            Ok(path) => Some(self.spelled(path)),
             Err(error) => {
                 self.fault(Problem::Path(error));
                 None
             }
         }
+    }
+
+    /// One spelling for one place: where /usr is merged, `/lib/x` is `/usr/lib/x`.
+    fn spelled(&self, path: ImagePath) -> ImagePath {
+        let Some(top) = path.names().next().map(|name| format!("/{name}")) else { return path };
+        let merged = format!("/usr{top}");
+        match self.tree.get(&top).and_then(|found| found.link.as_deref()) {
+            Some(link) if link == merged || link == &merged[1..] => {
+                format!("/usr{path}").parse().unwrap_or(path)
+            }
+            _ => path,
+        }
+    }
+
+    fn parsed(&self, text: &str) -> Option<ImagePath> {
+        Some(self.spelled(text.parse().ok()?))
     }
 
     /// Where in the image's own tree `path` comes from: renames undone. `None` when something took it away.
@@ -104,11 +120,15 @@ impl<'a> Draft<'a> {
     fn canonical(&self, path: ImagePath) -> ImagePath {
         let mut path = path;
         for _ in 0..8 {
+            // A link of ours does not lead where the image's own did.
+            if self.links.contains_key(&path) {
+                break;
+            }
             let Some(found) = self.origin(&path).and_then(|origin| self.tree.get(origin.as_str())) else {
                 break;
             };
             let (Some(link), Some(FileFact::File { .. })) = (&found.link, &found.target) else { break };
-            let Some(next) = follow(&path, link) else { break };
+            let Some(next) = follow(&path, link).map(|next| self.spelled(next)) else { break };
             // A link into a part of the tree that was not read: the writer follows it as well as we do.
             if self.tree.get(next.as_str()).is_none() {
                 break;
@@ -119,13 +139,13 @@ impl<'a> Draft<'a> {
     }
 
     fn found(&self, path: &str) -> Option<&'a FileFact> {
-        let path: ImagePath = path.parse().ok()?;
+        let path = self.parsed(path)?;
         self.tree.get(self.origin(&path)?.as_str())?.target.as_ref()
     }
 
     /// The text of the link at `path` as it is now, if it is one.
     pub(super) fn link_text(&self, path: &str) -> Option<String> {
-        let path: ImagePath = path.parse().ok()?;
+        let path = self.parsed(path)?;
         if let Some((_, target)) = self.links.get(&path) {
             return Some(target.clone());
         }
@@ -134,7 +154,7 @@ impl<'a> Draft<'a> {
 
     /// Is anything at `path` now?
     pub(super) fn exists(&self, path: &str) -> bool {
-        let Ok(path) = path.parse::<ImagePath>() else { return false };
+        let Some(path) = self.parsed(path) else { return false };
         self.files.contains_key(&path)
             || self.links.contains_key(&path)
             || self.directories.contains_key(&path)
@@ -143,7 +163,7 @@ impl<'a> Draft<'a> {
 
     /// Is it there in the image itself, whatever the draft did?
     pub(super) fn in_image(&self, path: &str) -> bool {
-        path.parse().is_ok_and(|path| self.tree_has(&path))
+        self.parsed(path).is_some_and(|path| self.tree_has(&path))
     }
 
     /// In the tree by itself, or named by the directory that holds it.
@@ -155,9 +175,14 @@ impl<'a> Draft<'a> {
         self.tree.exists(path.as_str()) || named() == Some(true)
     }
 
+    fn tree_has_link(&self, path: &ImagePath) -> bool {
+        let found = self.origin(path).and_then(|origin| self.tree.get(origin.as_str()));
+        found.is_some_and(|found| found.link.is_some())
+    }
+
     /// What the file holds now; `None` when there is none.
     pub(super) fn bytes(&self, path: &str) -> Option<Vec<u8>> {
-        let path = self.canonical(path.parse().ok()?);
+        let path = self.canonical(self.parsed(path)?);
         if let Some(file) = self.files.get(&path) {
             return Some(file.content.bytes().to_vec());
         }
@@ -213,7 +238,10 @@ impl<'a> Draft<'a> {
     ) {
         let Some(path) = self.path(path) else { return };
         let path = self.canonical(path);
-        self.links.remove(&path);
+        if self.links.remove(&path).is_some() && self.tree_has_link(&path) {
+            // What a section made a link of is a file now: not written through the image's own link.
+            self.removals.insert(path.clone(), self.section);
+        }
         let before = self.files.get(&path).map(|file| (file.mode, file.owner));
         let (old_mode, old_owner) = before.unwrap_or_default();
         let mode = mode.or(old_mode);
@@ -229,6 +257,7 @@ impl<'a> Draft<'a> {
     pub(super) fn symlink(&mut self, path: &str, target: impl Into<String>) {
         let Some(path) = self.path(path) else { return };
         self.files.remove(&path);
+        self.directories.remove(&path);
         self.links.insert(path, (self.section, target.into()));
     }
 

@@ -2,7 +2,7 @@
 
 use super::draft::Draft;
 use super::fault::nearest;
-use super::{Context, Problem};
+use super::{Context, Problem, users};
 use crate::base::ImagePath;
 use crate::plan::{Owner, OwnerName};
 
@@ -18,6 +18,7 @@ pub(super) fn removals(context: &Context, draft: &mut Draft) {
 
 pub(super) fn directories(context: &Context, draft: &mut Draft) {
     for directory in &context.settings().directories {
+        own_parents(&directory.path, context, draft);
         let owner = owner(directory.owner.as_ref(), draft).unwrap_or(Owner::ROOT);
         draft.make_directory(directory.path.as_str(), directory.mode.unwrap_or(0o755), owner);
     }
@@ -28,6 +29,9 @@ pub(super) fn files(context: &Context, draft: &mut Draft) {
         if file.content.is_secret() && on_boot(&file.path, context) {
             draft.fault(Problem::SecretOnBoot { path: file.path.to_string() });
             continue;
+        }
+        if !on_boot(&file.path, context) {
+            own_parents(&file.path, context, draft);
         }
         let owner = owner(file.owner.as_ref(), draft);
         // A new file is 0644 unless told otherwise: too open for a secret.
@@ -44,7 +48,27 @@ pub(super) fn symlinks(context: &Context, draft: &mut Draft) {
             draft.fault(Problem::BadValue { value, place: "the boot partition", why });
             continue;
         }
+        own_parents(&link.path, context, draft);
         draft.symlink(link.path.as_str(), link.target.clone());
+    }
+}
+
+/// What has to be made on the way to a path in somebody's home is theirs: root's `~/.config` would lock them out.
+fn own_parents(path: &ImagePath, context: &Context, draft: &mut Draft) {
+    let Some((home, owner)) = draft.accounts.home_around(path) else { return };
+    let mut missing = Vec::new();
+    let mut next = path.parent();
+    while let Some(dir) = next.filter(|dir| dir.below(&home).is_some() && !draft.exists(dir.as_str())) {
+        next = dir.parent();
+        missing.push(dir);
+    }
+    for dir in missing.iter().rev() {
+        let mode = match dir.below(&home) {
+            Some("") => users::home_mode(context, draft),
+            Some(".ssh") => 0o700,
+            _ => 0o755,
+        };
+        draft.make_directory(dir.as_str(), mode, owner);
     }
 }
 

@@ -38,7 +38,7 @@ use keys::ClusterKeys;
 
 pub use fault::{Fault, Faults, Problem};
 pub use keys::host_keys;
-pub use wanted::wanted_paths;
+pub use wanted::{more_paths, wanted_paths};
 
 /// What every section may look at.
 struct Context<'a> {
@@ -104,7 +104,8 @@ const SECTIONS: &[(&str, Apply)] = &[
 
 /// The edits of every node, in the order of the cluster.
 ///
-/// Pure: the same cluster, facts and seed give the same plans. `facts.tree` must hold [`wanted_paths`].
+/// Pure: the same cluster, facts and seed give the same plans. `facts.tree` must hold [`wanted_paths`] and
+/// [`more_paths`].
 ///
 /// # Errors
 /// Everything that is wrong with any node, at once.

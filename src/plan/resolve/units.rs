@@ -220,6 +220,11 @@ fn preset(verb: &str, unit: &str, draft: &mut Draft) {
     draft.write(PRESET, text);
 }
 
+/// The units that a unit's text takes along when it is enabled.
+pub(super) fn also(text: &str) -> Vec<String> {
+    Install::parse(text).also
+}
+
 /// The `[Install]` section.
 #[derive(Default)]
 struct Install {

@@ -118,7 +118,7 @@ fn create(context: &Context, user: &User, draft: &mut Draft) {
 }
 
 /// `DIR_MODE` of adduser.conf(5), else that release's default: 0700 since bookworm, 0755 before.
-fn home_mode(context: &Context, draft: &mut Draft) -> u16 {
+pub(super) fn home_mode(context: &Context, draft: &mut Draft) -> u16 {
     let default = if context.facts.release.version >= 12 { 0o700 } else { 0o755 };
     let text = draft.text("/etc/adduser.conf").unwrap_or_default();
     let value = text.lines().find_map(|line| line.trim().strip_prefix("DIR_MODE="));

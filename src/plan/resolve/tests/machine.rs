@@ -169,3 +169,47 @@ fn time_zone_locale_and_keyboard_land_in_their_files() {
     let nowhere = with(|settings| settings.timezone = Some(String::from("Europe/Londn")));
     assert!(matches!(&problems(&nowhere, &trixie())[..], [Problem::Missing { what: "time zone", .. }]));
 }
+
+#[test]
+fn a_file_of_the_profile_takes_the_place_of_a_link_that_a_section_makes() {
+    let cluster = with(|settings| {
+        settings.timezone = Some(String::from("Europe/London"));
+        settings.files = vec![FileSetting {
+            path: "/etc/localtime".parse().unwrap(),
+            content: Content::text("TZif2 of our own"),
+            mode: None,
+            owner: None,
+        }];
+    });
+    // The image's link leads to a file that must not be written through.
+    let image = trixie()
+        .file("/usr/share/zoneinfo/Etc/UTC", "TZif2")
+        .link("/etc/localtime", "/usr/share/zoneinfo/Etc/UTC");
+    let plan = plan(&cluster, &image);
+    assert!(plan.removes("/etc/localtime"));
+    assert_eq!(plan.link("/etc/localtime"), None);
+    assert_eq!(plan.text("/etc/localtime"), "TZif2 of our own");
+    assert!(plan.write("/usr/share/zoneinfo/Etc/UTC").is_none());
+}
+
+#[test]
+fn two_spellings_of_one_place_are_one_edit_where_usr_is_merged() {
+    let helper = "raspberrypi-sys-mods/regenerate_ssh_host_keys";
+    let cluster = with(|settings| {
+        settings.files = vec![FileSetting {
+            path: format!("/lib/{helper}").parse().unwrap(),
+            content: Content::text("#!/bin/sh\n"),
+            mode: None,
+            owner: None,
+        }];
+    });
+    let merged = bookworm().link("/lib", "usr/lib");
+    let texts = |plan: &NodePlan| {
+        plan.edits.iter().filter(|edit| matches!(&edit.action, Action::WriteFile { path, .. } if path.as_str().ends_with(helper))).count()
+    };
+    let plan = plan(&cluster, &merged);
+    assert_eq!((texts(&plan), plan.text(&format!("/usr/lib/{helper}"))), (1, "#!/bin/sh\n"));
+    // buster's are two directories.
+    let split = plans(&cluster, &bookworm()).remove(0);
+    assert_eq!(texts(&split), 2);
+}

@@ -190,3 +190,50 @@ fn nodes_can_log_in_to_one_another() {
     cluster.nodes.iter_mut().for_each(|node| node.settings.users.clear());
     assert_eq!(problems(&cluster, &debian()), [Problem::NobodyToLogIn]);
 }
+
+#[test]
+fn what_is_missing_on_the_way_into_a_home_belongs_to_its_user() {
+    let file = |path: &str| FileSetting {
+        path: path.parse().unwrap(),
+        content: Content::text("x\n"),
+        mode: None,
+        owner: None,
+    };
+    let cluster = with(|settings| {
+        settings.users = vec![user("ada")];
+        settings.files = vec![
+            file("/home/ada/.config/tool/one.toml"),
+            file("/home/ada/.config/tool/two.toml"),
+            file("/home/ada/.cache/three"),
+            file("/srv/data/four"),
+        ];
+    });
+    // What the shipped user has already keeps its owner and mode.
+    let plan = plan(&cluster, &bookworm().directory("/home/pi/.cache", &[]));
+    let made: Vec<(&str, u16, u32)> = plan
+        .edits
+        .iter()
+        .filter_map(|edit| match &edit.action {
+            Action::MakeDirectory { path, mode, owner } => Some((path.as_str(), *mode, owner.uid)),
+            _ => None,
+        })
+        .collect();
+    let wanted = [
+        ("/home/ada/.config", 0o755, 1000),
+        ("/home/ada/.config/tool", 0o755, 1000),
+        ("/home/ada/.ssh", 0o700, 1000),
+    ];
+    assert_eq!(made, wanted);
+}
+
+#[test]
+fn what_the_image_leads_to_is_asked_for_in_a_second_round() {
+    let passwd = "root:x:0:0:root:/root:/bin/bash\nadmin:x:1000:1000::/data/admin:/bin/bash\n";
+    let unit = "[Install]\nWantedBy=multi-user.target\nAlso=tool.socket\n";
+    let image = trixie().file("/etc/passwd", passwd).file("/usr/lib/systemd/system/tool.service", unit);
+    let cluster = with(|settings| settings.units_enable = vec![String::from("tool.service")]);
+    let asked: Vec<String> = more_paths(&cluster, &image.facts).iter().map(ToString::to_string).collect();
+    for path in ["/data/admin/.ssh/authorized_keys", "/usr/lib/systemd/system/tool.socket"] {
+        assert!(asked.iter().any(|other| other == path), "{path} is not asked for: {asked:?}");
+    }
+}
