@@ -1,3 +1,4 @@
 //! A second opinion from programs we did not write.
 
+mod grow;
 mod press;
