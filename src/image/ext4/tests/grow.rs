@@ -5,6 +5,7 @@ use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::process::Command;
 
+use super::spoilt::Dice;
 use super::support::{DIR, FILE, Image, SHAPES, Shape, path, pattern, run};
 use crate::block::{self, Device, Memory, Overlay, ReadAt};
 use crate::image::ext4::{Error, Filesystem};
@@ -283,4 +284,75 @@ fn a_spoilt_resize_inode_is_told_and_nothing_is_changed() {
     assert!(matches!(filesystem.grow(100 << 10, 0), Err(Error::Corrupt(_))));
     filesystem.commit().unwrap();
     assert_eq!(device.into_bytes(), bytes);
+}
+
+/// Geometries that nobody asks for by accident.
+const ODD: [Shape; 12] = [
+    Shape("tiny groups", &["-b4096", "-g512", "-Ometadata_csum,^64bit"], "30M"),
+    Shape("tiny groups, 64bit", &["-b4096", "-g512", "-Ometadata_csum,64bit"], "30M"),
+    Shape("tiny groups of 1k", &["-b1024", "-g1024", "-O^metadata_csum,^64bit", "-Eresize=1048576"], "30M"),
+    Shape("odd groups", &["-b1024", "-g3000", "-N4567", "-Ometadata_csum"], "30M"),
+    Shape("many inodes", &["-b1024", "-i1024", "-O^metadata_csum,uninit_bg"], "30M"),
+    Shape("few inodes", &["-b4096", "-g1024", "-N100", "-Ometadata_csum"], "30M"),
+    Shape("huge inodes", &["-b4096", "-I4096", "-g2048", "-N1000", "-Ometadata_csum"], "30M"),
+    Shape("all kept for root", &["-b2048", "-m50", "-O64bit,^metadata_csum,^uninit_bg"], "30M"),
+    Shape("nothing kept", &["-b2048", "-m0", "-O^64bit,metadata_csum"], "30M"),
+    Shape("one flex group", &["-b1024", "-G1024", "-Ometadata_csum"], "30M"),
+    Shape("packed", &["-b4096", "-g1024", "-Epacked_meta_blocks=1", "-Ometadata_csum"], "30M"),
+    Shape("ext3", &["-b1024", "-O^extent,^flex_bg,^metadata_csum,^uninit_bg,^64bit,^dir_nlink"], "30M"),
+];
+
+#[test]
+fn odd_geometries_grow_by_odd_steps() {
+    let mut dice = Dice(1121);
+    let mut differing = Vec::new();
+    for shape in &ODD {
+        let image = Image::make(shape);
+        let mut len = image.bytes().len();
+        for step in 0..4 {
+            len += (1 << 20) + dice.below(100 << 20);
+            let len_bytes = u64::try_from(len).unwrap() / 512 * 512;
+            let name = format!("{} to {len_bytes}", shape.0);
+            let wanted = resized(&image, len_bytes, block_len(shape));
+            grow(&image.path(), len_bytes, |_| {});
+            image.check(&name);
+            let found = counts(&image.path());
+            if found != wanted {
+                differing.push(format!("{name}: {found:?}, resize2fs {wanted:?}"));
+            }
+            if shape.0 != "few inodes" {
+                edit(&image.path(), |filesystem| write_some(filesystem, &format!("after{step}")));
+                image.check(&format!("{name}, edited"));
+            }
+        }
+    }
+    assert!(differing.is_empty(), "{}", differing.join("\n"));
+}
+
+#[test]
+fn no_spoilt_byte_makes_growing_panic() {
+    let shapes = [
+        Shape("spoilt", &["-b1024", "-g1024", "-O^metadata_csum,^uninit_bg,^has_journal,^64bit"], "4M"),
+        Shape("spoilt 64bit", &["-b1024", "-g1024", "-O^metadata_csum,^uninit_bg,^has_journal,64bit"], "4M"),
+    ];
+    for shape in &shapes {
+        let mut sound = Image::make(shape).bytes();
+        // Superblock, descriptors, reserved blocks.
+        let used: Vec<usize> = (1024..300_000).filter(|at| sound[*at] != 0).collect();
+        sound.resize(14 << 20, 0);
+        let mut dice = Dice(2026);
+        for _ in 0..400 {
+            let mut bytes = sound.clone();
+            for _ in 0..=dice.below(3) {
+                let at = used[dice.below(used.len())];
+                bytes[at] = u8::try_from(dice.below(256)).unwrap();
+            }
+            let device = Memory::new(bytes);
+            if let Ok(mut filesystem) = Filesystem::open(&device) {
+                let blocks = device.len_bytes() / u64::from(filesystem.block_len());
+                let _: Result<u64, Error> = filesystem.grow(blocks, 0);
+                let _: Result<(), Error> = filesystem.commit();
+            }
+        }
+    }
 }
