@@ -9,23 +9,63 @@ use super::Error;
 use super::layout::{Layout, slice};
 use super::system::{Kind, System};
 
-/// Does every edit, in order. On an error the overlay is worthless and must be dropped; nothing else was touched.
+/// Does every edit, in order, but growing first, so that the others have the room. Returns where the partitions
+/// are afterwards. On an error the overlay is worthless and must be dropped; nothing else was touched.
 pub(super) fn apply<B: ReadAt>(
     overlay: &Overlay<B>,
     layout: &Layout,
     boot_mount: &crate::base::ImagePath,
     edits: &[Edit],
     epoch_seconds: Option<i64>,
-) -> Result<(), Error> {
+) -> Result<Layout, Error> {
+    let wanted = edits.iter().find_map(|edit| match edit.action {
+        Action::GrowImage(len) => Some(len),
+        _ => None,
+    });
+    // Past this byte there was no image, so there is nothing yet.
+    let zero_from = overlay.len_bytes().saturating_sub(layout.root.start_bytes);
+    let layout = match wanted {
+        Some(len) => grow_partition(overlay, layout, len)?,
+        None => layout.clone(),
+    };
     let boot = slice(overlay, &layout.boot)?;
     let root = slice(overlay, &layout.root)?;
-    let mut system = System::open(layout, &boot, &root, epoch_seconds)?;
+    let mut system = System::open(&layout, &boot, &root, epoch_seconds)?;
     system.mount_boot(boot_mount.clone());
+    if wanted.is_some() {
+        system.grow_root(layout.root.len_bytes, zero_from)?;
+    }
     check_room(&mut system, edits)?;
     for edit in edits {
         apply_one(&mut system, overlay, &edit.action)?;
     }
-    system.commit()
+    system.commit()?;
+    Ok(layout)
+}
+
+/// Makes the image `wanted` long and the root partition end where it does. pi-gen's root ends with the image too.
+fn grow_partition<B: ReadAt>(
+    overlay: &Overlay<B>,
+    layout: &Layout,
+    wanted: ByteLen,
+) -> Result<Layout, Error> {
+    let image = ByteLen(overlay.len_bytes());
+    let refuse = |reason| Err(Error::NoGrowing { image, wanted, reason });
+    if wanted < image {
+        return refuse("nothing is ever cut off".to_owned());
+    }
+    if !wanted.0.is_multiple_of(table::SECTOR_LEN) {
+        return refuse(format!("wanted a multiple of {}", table::SECTOR_LEN));
+    }
+    let root = &layout.root;
+    let behind = layout.table.partitions().iter().find(|partition| partition.start_bytes > root.start_bytes);
+    if let Some(behind) = behind {
+        return refuse(format!("partition {} lies behind partition {} (root)", behind.number, root.number));
+    }
+    overlay.grow(wanted.0);
+    let end = table::usable_end(overlay)?;
+    table::set_partition_len(overlay, root.number, end.saturating_sub(root.start_bytes))?;
+    Layout::read(overlay)
 }
 
 fn apply_one(system: &mut System<'_>, device: &dyn Device, action: &Action) -> Result<(), Error> {
@@ -41,7 +81,8 @@ fn apply_one(system: &mut System<'_>, device: &dyn Device, action: &Action) -> R
         Action::SetDiskId(id) => Ok(table::write_disk_id(device, *id)?),
         Action::SetRootUuid(uuid) => system.set_root_uuid(*uuid.as_bytes()),
         Action::SetBootSerial(serial) => system.set_boot_serial(*serial),
-        Action::GrowImage(_) => Err(Error::NoGrowing),
+        // Done before the first edit.
+        Action::GrowImage(_) => Ok(()),
     }
 }
 

@@ -146,9 +146,16 @@ pub enum Error {
         #[source]
         source: std::io::Error,
     },
-    /// The profile grows the image, which this version cannot do yet.
-    #[error("image.grow is not available in this version")]
-    NoGrowing,
+    /// The image cannot be given this length.
+    #[error("cannot grow the image of {} bytes to the {} of image.grow: {reason}", image.0, wanted.0)]
+    NoGrowing {
+        /// How long it is.
+        image: ByteLen,
+        /// How long it was to be.
+        wanted: ByteLen,
+        /// Why not.
+        reason: String,
+    },
     /// The bytes of the base could not be had.
     #[error("cannot read the base image")]
     Device(#[from] block::Error),

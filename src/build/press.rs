@@ -1,5 +1,6 @@
 //! Presses planned nodes, several at a time, and tells of them in a manifest.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -137,7 +138,8 @@ fn press_one(
 ) -> Result<Pressed, Error> {
     interrupt.check()?;
     let overlay = Overlay::new(Arc::clone(&opened.device));
-    apply(&overlay, &opened.layout, &opened.facts.boot_mount, &plan.edits, output.epoch_seconds)?;
+    let layout =
+        apply(&overlay, &opened.layout, &opened.facts.boot_mount, &plan.edits, output.epoch_seconds)?;
     let digest = digest(opened, &overlay, interrupt)?;
     let overlay = Rc::new(overlay);
     let secret = holds_secrets(plan);
@@ -147,7 +149,7 @@ fn press_one(
     match &output.folder {
         None => {
             let device: Rc<dyn ReadAt> = Rc::<Overlay<Arc<FileDevice>>>::clone(&overlay);
-            verify(&device, &opened.layout, &opened.facts.boot_mount, &plan.edits)?;
+            verify(&device, &layout, &opened.facts.boot_mount, &plan.edits)?;
         }
         Some(folder) => {
             let target = folder.join(&file_name);
@@ -158,7 +160,7 @@ fn press_one(
                 .map_err(sink_error)?;
             // Read back what was written before it gets its name.
             let device: Rc<dyn ReadAt> = Rc::new(reopen(staged.path())?);
-            verify(&device, &opened.layout, &opened.facts.boot_mount, &plan.edits)?;
+            verify(&device, &layout, &opened.facts.boot_mount, &plan.edits)?;
             if output.whole_sha256 {
                 sha256 = Some(whole_sha256(device.as_ref(), interrupt)?.to_string());
             }
@@ -190,25 +192,26 @@ fn reopen(path: &Path) -> Result<FileDevice, Error> {
     FileDevice::new(std::fs::File::open(path).map_err(host)?).map_err(host)
 }
 
-/// The digest of the node: the base's, with the chunks hashed again that the node changed.
+/// The digest of the node: the base's, with the chunks hashed again that the node changed. Where a longer image was
+/// not written it is zero, and that is known without reading.
 fn digest(
     opened: &Opened,
     overlay: &Overlay<Arc<FileDevice>>,
     interrupt: &Interrupt,
 ) -> Result<ChunkDigests, Error> {
     let mut chunks = opened.base.digests.clone();
-    let mut buffer = Vec::new();
-    let mut hashed_to = 0;
+    let mut changed: BTreeSet<u64> = chunks.grow(overlay.len_bytes()).into_iter().collect();
     for extent in overlay.dirty_extents() {
-        let first = (extent.offset / ChunkDigests::CHUNK_LEN).max(hashed_to);
-        hashed_to = (extent.offset + extent.len_bytes).div_ceil(ChunkDigests::CHUNK_LEN);
-        for index in first..hashed_to {
-            interrupt.check()?;
-            let Some((start, len)) = chunks.range(index) else { break };
-            buffer.resize(usize::try_from(len).unwrap_or(0), 0);
-            overlay.read_at(start, &mut buffer)?;
-            chunks.set(index, Sha256Digest::of(&buffer));
-        }
+        let end = (extent.offset + extent.len_bytes).div_ceil(ChunkDigests::CHUNK_LEN);
+        changed.extend(extent.offset / ChunkDigests::CHUNK_LEN..end);
+    }
+    let mut buffer = Vec::new();
+    for index in changed {
+        interrupt.check()?;
+        let Some((start, len)) = chunks.range(index) else { break };
+        buffer.resize(usize::try_from(len).unwrap_or(0), 0);
+        overlay.read_at(start, &mut buffer)?;
+        chunks.set(index, Sha256Digest::of(&buffer));
     }
     Ok(chunks)
 }

@@ -281,6 +281,14 @@ impl<'d> System<'d> {
         Ok(())
     }
 
+    /// Grows the root filesystem to its partition of `len_bytes`, which holds zero bytes from `zero_from` on.
+    pub(super) fn grow_root(&mut self, len_bytes: u64, zero_from: u64) -> Result<(), Error> {
+        let block_len = self.root_block_len();
+        let grown = self.root.grow(len_bytes / block_len, zero_from.div_ceil(block_len));
+        let partition = self.root_number;
+        grown.map(|_| ()).map_err(|source| Error::Root { partition, source: Box::new(source) })
+    }
+
     pub(super) fn set_root_uuid(&mut self, uuid: [u8; 16]) -> Result<(), Error> {
         let partition = self.root_number;
         self.root.set_uuid(uuid).map_err(|source| Error::Root { partition, source: Box::new(source) })

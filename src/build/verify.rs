@@ -227,8 +227,50 @@ fn check_ids(device: &dyn ReadAt, layout: &Layout, action: &Action) -> Result<()
             let offset = if fat_size_16 == [0, 0] { 67 } else { 39 };
             compare("the boot serial number", layout.boot.start_bytes + offset, &serial.to_le_bytes())
         }
+        Action::GrowImage(len) => check_length(device, layout, len.0),
         _ => Ok(()),
     }
+}
+
+/// The image has its length, the root partition goes to its end, and the filesystem to the partition's.
+fn check_length(device: &dyn ReadAt, layout: &Layout, wanted: u64) -> Result<(), Error> {
+    let number = |offset: u64, len: usize| -> Result<u64, Error> {
+        let mut bytes = [0; 8];
+        device.read_at(offset, &mut bytes[..len])?;
+        Ok(u64::from_le_bytes(bytes))
+    };
+    if device.len_bytes() != wanted {
+        return Err(fault(format!("the image has {} bytes, wanted {wanted}", device.len_bytes())));
+    }
+    let slot = u64::from(layout.root.number.saturating_sub(1));
+    let (start, end, wanted) = if number(512, 8)? == u64::from_le_bytes(*b"EFI PART") {
+        // UEFI 2.10 §5.3: entries at the sector that byte 72 of the header names, 128 bytes each, with the first
+        // sector at 32 and the last at 40. A copy of them, and of the header in one sector, ends the disk.
+        let entry = number(512 + 72, 8)?.saturating_mul(512).saturating_add(slot * 128);
+        let copied = 1 + (number(512 + 80, 4)? * 128).div_ceil(512);
+        let start = number(entry.saturating_add(32), 8)?;
+        let last = number(entry.saturating_add(40), 8)?;
+        (start, last.saturating_add(1), (wanted / 512).saturating_sub(copied))
+    } else {
+        // UEFI 2.10 §5.2.1: 16 bytes each from 446 on, the first sector at 8 and the number of sectors at 12.
+        let entry = 446 + slot * 16;
+        let start = number(entry + 8, 4)?;
+        (start, start + number(entry + 12, 4)?, wanted / 512)
+    };
+    if end != wanted || start.saturating_mul(512) != layout.root.start_bytes {
+        let found = format!("the root partition goes from sector {start} to {end}");
+        return Err(fault(format!("{found}, wanted {wanted} as its end")));
+    }
+    // Linux fs/ext4/ext4.h: s_blocks_count_lo at 4, s_log_block_size at 0x18, s_blocks_per_group at 0x20. Only the
+    // beginning of a last group can be missing.
+    let superblock = layout.root.start_bytes + 1024;
+    let block_len = 1024_u64 << number(superblock + 0x18, 4)?.min(6);
+    let held = end.saturating_sub(start).saturating_mul(512) / block_len;
+    let (found, group) = (number(superblock + 4, 4)?, number(superblock + 0x20, 4)?);
+    if found > held || held - found >= group {
+        return Err(fault(format!("the root filesystem has {found} blocks, wanted {held} or a little less")));
+    }
+    Ok(())
 }
 
 /// A read-only stream over one partition.

@@ -75,7 +75,7 @@ fn hint(cause: &(dyn std::error::Error + 'static)) -> Option<&'static str> {
             Some("`cardpress plan PROFILE` checks a profile against an image and writes nothing")
         }
         build::Error::RootFull { .. } => {
-            Some("let the image grow, or leave some files to a first-boot script")
+            Some("set image.grow to a larger size, or leave some files to a first-boot script")
         }
         build::Error::Verify(_) => {
             Some("the image was not kept; if the disk is sound this is a bug in cardpress: please report it")

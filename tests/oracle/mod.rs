@@ -7,5 +7,6 @@ mod ext4_generate;
 mod ext4_model;
 mod ext4_property;
 mod ext4_shapes;
+mod grow;
 mod press;
 mod releases;

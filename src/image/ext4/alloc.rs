@@ -129,7 +129,7 @@ impl Store<'_> {
     }
 
     /// The block bitmap of `group`, read and compared with its checksum and count the first time.
-    fn block_bitmap(&mut self, group: u32) -> Result<&Bitmap, Error> {
+    pub(super) fn block_bitmap(&mut self, group: u32) -> Result<&Bitmap, Error> {
         if !self.block_bitmaps.contains_key(&group) {
             let bitmap = self.load_block_bitmap(group)?;
             self.block_bitmaps.insert(group, bitmap);

@@ -23,6 +23,11 @@ impl Bitmap {
         bitmap
     }
 
+    /// As [`Self::free`], and to be written.
+    pub(super) fn fresh(block_len: usize, len: u32) -> Self {
+        Self { dirty: true, ..Self::free(block_len, len) }
+    }
+
     pub(super) fn bytes(&self) -> &[u8] {
         &self.bytes
     }

@@ -161,6 +161,24 @@ pub enum Error {
         /// How many there can be.
         limit_blocks: usize,
     },
+    /// A filesystem that was to become shorter.
+    #[error("has {blocks} blocks, cannot shrink to {wanted_blocks}")]
+    Shrink {
+        /// How many blocks it has.
+        blocks: u64,
+        /// How many it was to have.
+        wanted_blocks: u64,
+    },
+    /// A length that this filesystem cannot grow to.
+    #[error("cannot grow to {wanted_blocks} blocks, only to {limit_blocks}: {reason}")]
+    GrowLimit {
+        /// How many blocks it was to have.
+        wanted_blocks: u64,
+        /// How many it can have.
+        limit_blocks: u64,
+        /// Why no more.
+        reason: &'static str,
+    },
     /// An earlier edit failed half-way; what is held in memory must not be laid down.
     #[error("an earlier edit of this filesystem failed half-way, so it can no longer be edited")]
     Poisoned,

@@ -25,6 +25,7 @@ impl fmt::Display for FeatureNames {
 
 pub(super) mod compat {
     pub(in super::super) const HAS_JOURNAL: u32 = 0x4;
+    pub(in super::super) const RESIZE_INODE: u32 = 0x10;
     pub(in super::super) const DIR_INDEX: u32 = 0x20;
     pub(in super::super) const SPARSE_SUPER2: u32 = 0x200;
     pub(in super::super) const STABLE_INODES: u32 = 0x800;
@@ -57,7 +58,7 @@ const COMPAT: [Bit; 13] = [
     (0x2, "imagic_inodes", false),
     (compat::HAS_JOURNAL, "has_journal", true),
     (0x8, "ext_attr", true),
-    (0x10, "resize_inode", true),
+    (compat::RESIZE_INODE, "resize_inode", true),
     (compat::DIR_INDEX, "dir_index", true),
     (0x40, "lazy_bg", false),
     (0x80, "exclude_inode", false),

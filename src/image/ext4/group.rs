@@ -3,12 +3,15 @@
 //! 32 bytes, or 64 with `64bit`, whose second half holds the high parts. The flags and `itable_unused` mean
 //! something only where descriptors carry a checksum. Spec: Linux `Documentation/filesystems/ext4/group_descr.rst`.
 
-use super::bytes::{high16, low16, put, u16_at, u32_at};
+use super::bytes::{high16, high32, low16, low32, put, u16_at, u32_at};
 
 /// The inode bitmap was never written: all inodes of the group are free.
 pub(super) const INODE_UNINIT: u16 = 1;
 /// The block bitmap was never written: only the group's own metadata is in use.
 pub(super) const BLOCK_UNINIT: u16 = 2;
+
+/// The inode table holds zero bytes where it was never used, so the kernel need not zero it.
+pub(super) const INODE_ZEROED: u16 = 4;
 
 /// One descriptor, as it will be written.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,6 +38,18 @@ impl Group {
 
     pub(super) fn inode_table(&self) -> u64 {
         self.wide(0x08, 0x28)
+    }
+
+    /// Where the bitmaps and the inode table lie: block bitmap, inode bitmap, table.
+    pub(super) fn set_places(&mut self, block_bitmap: u64, inode_bitmap: u64, inode_table: u64) {
+        for (low, high, block) in
+            [(0x00, 0x20, block_bitmap), (0x04, 0x24, inode_bitmap), (0x08, 0x28, inode_table)]
+        {
+            put(&mut self.raw, low, &low32(block).to_le_bytes());
+            if self.is_wide() {
+                put(&mut self.raw, high, &high32(block).to_le_bytes());
+            }
+        }
     }
 
     pub(super) fn free_blocks(&self) -> u32 {
@@ -71,6 +86,11 @@ impl Group {
 
     pub(super) fn has_flag(&self, flag: u16) -> bool {
         u16_at(&self.raw, 0x12) & flag != 0
+    }
+
+    pub(super) fn set_flag(&mut self, flag: u16) {
+        let flags = u16_at(&self.raw, 0x12) | flag;
+        put(&mut self.raw, 0x12, &flags.to_le_bytes());
     }
 
     pub(super) fn clear_flag(&mut self, flag: u16) {

@@ -3,6 +3,7 @@
 //!
 //! ```text
 //! edit.rs, identity.rs   what can be done: write, mkdir, link, rename, remove, attributes, UUID, label
+//! grow.rs                a longer filesystem            ─ resize_inode.rs
 //! path.rs                paths, with symlinks inside the image
 //! directory.rs           directories as files of entries    ─ dir.rs (one block), htree.rs (the index), hash.rs
 //! file.rs, xattr.rs      content, extended attributes
@@ -22,7 +23,7 @@
 //!
 //! Spec: Linux `Documentation/filesystems/ext4`. Oracle: `e2fsck -fn`. Left out: the journal (a clean one is empty and
 //! stays so), quota, encryption, inline data, big clusters and the rest of what [`Error::Unsupported`] names;
-//! growing; inherited ACLs; copies of superblock and descriptors, but for another UUID or label.
+//! shrinking; inherited ACLs; copies of superblock and descriptors, but for another UUID, label or length.
 
 mod alloc;
 mod bitmap;
@@ -37,12 +38,14 @@ mod extent;
 mod features;
 mod file;
 mod group;
+mod grow;
 mod hash;
 mod htree;
 mod identity;
 mod inode;
 mod mapping;
 mod path;
+mod resize_inode;
 mod store;
 mod superblock;
 #[cfg(test)]

@@ -222,19 +222,22 @@ impl<'d> Store<'d> {
     /// An inode in use, as it will be.
     pub(super) fn inode(&self, number: u32) -> Result<Inode, Error> {
         self.check_inode_number(number)?;
-        let inode = match self.inodes.get(&number) {
-            Some(inode) => inode.clone(),
-            None => {
-                let (block, at) = self.inode_place(number)?;
-                let mut raw = vec![0; self.superblock.inode_len];
-                self.read_data(block, at, &mut raw)?;
-                Inode::parse(number, raw, self.superblock.checksums())?
-            }
-        };
+        let inode = self.any_inode(number)?;
         if inode.links() == 0 {
             return Err(corrupt(format!("an entry names inode {number}, which is free")));
         }
         Ok(inode)
+    }
+
+    /// An inode as it will be, in use or not, the filesystem's own among them.
+    pub(super) fn any_inode(&self, number: u32) -> Result<Inode, Error> {
+        if let Some(inode) = self.inodes.get(&number) {
+            return Ok(inode.clone());
+        }
+        let (block, at) = self.inode_place(number)?;
+        let mut raw = vec![0; self.superblock.inode_len];
+        self.read_data(block, at, &mut raw)?;
+        Inode::parse(number, raw, self.superblock.checksums())
     }
 
     pub(super) fn put_inode(&mut self, inode: Inode) {
@@ -249,6 +252,22 @@ impl<'d> Store<'d> {
         let at = u64::from(slot) * self.superblock.inode_len as u64;
         let block_len = self.block_len() as u64;
         Ok((self.group(group)?.inode_table() + at / block_len, at % block_len))
+    }
+
+    /// How many blocks the device could hold.
+    pub(super) fn device_blocks(&self) -> u64 {
+        self.device.len_bytes() / self.block_len() as u64
+    }
+
+    /// The filesystem becomes what `after` says, with the groups `new` behind those it has. The last step of an
+    /// edit: it fails before anything is changed, and is not taken back.
+    pub(super) fn extend(&mut self, after: Superblock, new: Vec<Group>) -> Result<(), Error> {
+        let mut groups = self.groups.clone();
+        groups.extend(new);
+        self.system = system_ranges(&after, &groups)?;
+        self.groups = groups;
+        *self.superblock_mut() = after;
+        Ok(())
     }
 
     /// Whether anything waits to be laid down.
@@ -329,7 +348,9 @@ impl<'d> Store<'d> {
 
     /// Rewrites the copies of superblock and descriptor table.
     fn commit_backups(&self) -> Result<(), Error> {
-        let table: Vec<u8> = self.groups.iter().flat_map(Group::raw).copied().collect();
+        let mut table: Vec<u8> = self.groups.iter().flat_map(Group::raw).copied().collect();
+        // To the end of its last block, which may have held anything when it was a reserved one.
+        table.resize(table.len().next_multiple_of(self.block_len()), 0);
         for group in (1..self.groups_count()).filter(|group| self.superblock.has_backup(*group)) {
             let start = self.superblock.group_start(group);
             self.write_data(start, 0, &self.superblock.to_bytes(group))?;
@@ -400,10 +421,9 @@ fn read_groups(device: &dyn Device, superblock: &Superblock) -> Result<Vec<Group
 /// Where the filesystem's own structures lie. They must be inside it and apart from each other.
 fn system_ranges(superblock: &Superblock, groups: &[Group]) -> Result<Vec<(u64, u64)>, Error> {
     let mut ranges = Vec::with_capacity(groups.len() * 3);
-    let backup_len = 1 + superblock.gdt_blocks() + superblock.reserved_gdt_blocks();
     for (number, group) in (0..superblock.groups_count).zip(groups) {
         if superblock.has_backup(number) {
-            ranges.push((superblock.group_start(number), backup_len));
+            ranges.push((superblock.group_start(number), superblock.backup_len()));
         }
         ranges.push((group.block_bitmap(), 1));
         ranges.push((group.inode_bitmap(), 1));

@@ -1,7 +1,7 @@
 //! The superblock: 1024 bytes at byte 1024, where every count and offset begins. All integers little-endian.
 //!
 //! Spec: Linux `Documentation/filesystems/ext4/super.rst`. Checked once, in [`Superblock::parse`]; the arithmetic
-//! elsewhere rests on those bounds. Backups are rewritten only for another UUID or label.
+//! elsewhere rests on those bounds. Backups are rewritten for another UUID, label or length.
 
 use super::bytes::{field, high32, low32, put, u16_at, u32_at};
 use super::checksum::{Checksums, crc32c};
@@ -218,15 +218,11 @@ impl Superblock {
     }
 
     pub(super) fn free_blocks(&self) -> u64 {
-        let high = if self.is_64bit() { u32_at(&self.raw, 0x158) } else { 0 };
-        u64::from(high) << 32 | u64::from(u32_at(&self.raw, 0x0c))
+        self.wide(0x0c, 0x158)
     }
 
     pub(super) fn set_free_blocks(&mut self, count: u64) {
-        put(&mut self.raw, 0x0c, &low32(count).to_le_bytes());
-        if self.is_64bit() {
-            put(&mut self.raw, 0x158, &high32(count).to_le_bytes());
-        }
+        self.put_wide(0x0c, 0x158, count);
     }
 
     pub(super) fn free_inodes(&self) -> u32 {
@@ -243,8 +239,43 @@ impl Superblock {
         put(&mut self.raw, 0x64, &ro_compat.to_le_bytes());
     }
 
+    /// Another length, which is at most 2^32 blocks, and the groups and inodes that go with it. What is kept for root
+    /// keeps its share. The free counts are the caller's.
+    pub(super) fn set_blocks_count(&mut self, count: u64) {
+        let kept = u128::from(self.kept_blocks()) * u128::from(count) / u128::from(self.blocks_count.max(1));
+        self.put_wide(0x08, 0x154, u64::try_from(kept).unwrap_or(0));
+        self.put_wide(0x04, 0x150, count);
+        let groups = count.saturating_sub(self.first_data_block).div_ceil(u64::from(self.blocks_per_group));
+        self.blocks_count = count;
+        self.groups_count = u32::try_from(groups).unwrap_or(u32::MAX);
+        self.inodes_count = self.groups_count.saturating_mul(self.inodes_per_group);
+        put(&mut self.raw, 0x00, &self.inodes_count.to_le_bytes());
+        // `s_overhead_clusters`: 0 makes the kernel count anew.
+        put(&mut self.raw, 0x248, &[0; 4]);
+    }
+
+    /// `s_r_blocks_count`: what only root may use.
+    fn kept_blocks(&self) -> u64 {
+        self.wide(0x08, 0x154)
+    }
+
     pub(super) fn reserved_gdt_blocks(&self) -> u64 {
         u64::from(u16_at(&self.raw, 0xce))
+    }
+
+    pub(super) fn set_reserved_gdt_blocks(&mut self, count: u64) {
+        put(&mut self.raw, 0xce, &low32(count).to_le_bytes()[..2]);
+    }
+
+    /// How many blocks the superblock and the descriptor table take where they stand, with what is reserved for a
+    /// longer table.
+    pub(super) fn backup_len(&self) -> u64 {
+        1 + self.gdt_blocks() + self.reserved_gdt_blocks()
+    }
+
+    /// How many descriptors a block holds.
+    pub(super) fn descriptors_per_block(&self) -> u64 {
+        (self.block_len / self.descriptor_len) as u64
     }
 
     /// How many blocks the descriptor table takes.
@@ -315,6 +346,19 @@ impl Superblock {
 
     pub(super) fn hash_unsigned(&self) -> bool {
         u32_at(&self.raw, 0x160) & FLAG_UNSIGNED_HASH != 0
+    }
+
+    /// A count whose high half is there with `64bit` only.
+    fn wide(&self, low: usize, high: usize) -> u64 {
+        let high = if self.is_64bit() { u32_at(&self.raw, high) } else { 0 };
+        u64::from(high) << 32 | u64::from(u32_at(&self.raw, low))
+    }
+
+    fn put_wide(&mut self, low: usize, high: usize, count: u64) {
+        put(&mut self.raw, low, &low32(count).to_le_bytes());
+        if self.is_64bit() {
+            put(&mut self.raw, high, &high32(count).to_le_bytes());
+        }
     }
 
     fn is_64bit(&self) -> bool {

@@ -94,6 +94,16 @@ impl Header {
     fn entries_len(&self) -> usize {
         (self.entry_count() * ENTRY_LEN) as usize
     }
+
+    /// Behind it, at the end of the device, are the backup of the entries and that of the header.
+    fn last_usable(&self, device: &dyn ReadAt) -> u64 {
+        let entries_sectors = (self.entries_len() as u64).div_ceil(SECTOR_LEN);
+        last_sector(device).saturating_sub(entries_sectors + 1)
+    }
+}
+
+fn last_sector(device: &dyn ReadAt) -> u64 {
+    (device.len_bytes() / SECTOR_LEN).saturating_sub(1)
 }
 
 fn crc32(bytes: &[u8]) -> u32 {
@@ -159,6 +169,11 @@ fn is_linux_root(guid: &uuid::Uuid) -> bool {
     *guid == partition_types::LINUX_ROOT_ARM_64.guid || *guid == partition_types::LINUX_ROOT_ARM_32.guid
 }
 
+/// The last sector that a partition can have on the device as long as it is now.
+pub(super) fn last_usable(device: &dyn ReadAt) -> Result<u64, Error> {
+    Ok(Header::read(device)?.last_usable(device))
+}
+
 /// Rewrites one entry, then both headers and both arrays, the backup at the end of the device as it is now.
 pub(super) fn write_len(device: &dyn Device, partition: &Partition) -> Result<(), Error> {
     let mut primary = Header::read(device)?;
@@ -166,9 +181,8 @@ pub(super) fn write_len(device: &dyn Device, partition: &Partition) -> Result<()
     let mut entries = vec![0; primary.entries_len()];
     device.read_at(entries_at, &mut entries)?;
 
-    let last_sector = (device.len_bytes() / SECTOR_LEN).saturating_sub(1);
-    let entries_sectors = (entries.len() as u64).div_ceil(SECTOR_LEN);
-    let last_usable = last_sector.saturating_sub(entries_sectors + 1);
+    let last_sector = last_sector(device);
+    let last_usable = primary.last_usable(device);
     let last_lba = (partition.start_bytes + partition.len_bytes) / SECTOR_LEN - 1;
     if last_lba > last_usable {
         return Err(Error::Length {

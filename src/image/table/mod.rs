@@ -227,6 +227,18 @@ pub fn set_partition_len(device: &dyn Device, number: u32, len_bytes: u64) -> Re
     }
 }
 
+/// Where a partition can end at most: the end of the device, or what the backup of a GPT leaves before it.
+///
+/// # Errors
+/// As for [`Table::open`].
+pub fn usable_end(device: &dyn ReadAt) -> Result<u64, Error> {
+    let sectors = match Table::open(device)?.label {
+        Label::Mbr => device.len_bytes() / SECTOR_LEN,
+        Label::Gpt => gpt::last_usable(device)?.saturating_add(1),
+    };
+    Ok(sectors * SECTOR_LEN)
+}
+
 /// Refuses partitions that leave the device or share bytes.
 fn check_layout(partitions: &[Partition], device_len: u64) -> Result<(), Error> {
     let mut by_start: Vec<(u64, u64, u32)> = Vec::with_capacity(partitions.len());

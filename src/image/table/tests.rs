@@ -144,6 +144,11 @@ fn a_gpt_grows_keeps_its_numbers_and_satisfies_sfdisk() {
     assert!(matches!(set_partition_len(&device, 5, 14 * MIB), Err(Error::Length { .. })));
     assert!(matches!(write_disk_id(&device, 1), Err(Error::Unsupported(_))));
     assert_eq!(Table::open(&device).unwrap().partition(5).unwrap().len_bytes, 13 * MIB);
+    // 128 entries of 128 bytes and the header.
+    let end = usable_end(&device).unwrap();
+    assert_eq!(end, 16 * MIB - 33 * 512);
+    assert!(set_partition_len(&device, 5, end - 2 * MIB + 512).is_err());
+    set_partition_len(&device, 5, end - 2 * MIB).unwrap();
     let verdict = verify_by_sfdisk(&device.into_bytes());
     assert!(verdict.contains("No errors detected"), "{verdict}");
     assert!(!verdict.contains("corrupt") && !verdict.contains("mismatch"), "{verdict}");

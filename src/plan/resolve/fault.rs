@@ -103,6 +103,16 @@ pub enum Problem {
         /// The limit.
         max: usize,
     },
+    /// `image.grow` is no length that the image can have.
+    #[error(
+        "the image has {image} bytes, image.grow is {wanted}: wanted as many or more, in whole sectors of 512"
+    )]
+    BadGrowth {
+        /// How long the image is.
+        image: u64,
+        /// How long it was to be.
+        wanted: u64,
+    },
     /// What should not happen: key material that a library refuses.
     #[error("{what} cannot be made: {why}")]
     Derive {

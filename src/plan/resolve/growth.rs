@@ -8,9 +8,16 @@ use crate::plan::{Action, FirstBoot};
 pub(super) const GROWFS: &str = "systemd-growfs-root.service";
 pub(super) const RPI_RESIZE: &str = "rpi-resize.service";
 
+/// Partition tables count in these.
+const SECTOR_LEN: u64 = 512;
+
 pub(super) fn apply(context: &Context, draft: &mut Draft) {
     match context.cluster.image.grow {
         Some(len) => {
+            let image = context.facts.image_len_bytes;
+            if len.0 < image || !len.0.is_multiple_of(SECTOR_LEN) {
+                draft.fault(Problem::BadGrowth { image, wanted: len.0 });
+            }
             tell_the_machinery(context, draft);
             draft.finally(Action::GrowImage(len));
         }

@@ -2,6 +2,8 @@
 
 mod edits;
 mod gate;
+#[cfg(unix)]
+mod grow;
 mod kept;
 mod spoilt;
 mod support;

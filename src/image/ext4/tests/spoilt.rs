@@ -5,10 +5,10 @@ use crate::block::Memory;
 use crate::image::ext4::{Error, Filesystem};
 
 /// A linear congruential generator (Knuth's MMIX): the same faults in every run.
-struct Dice(u64);
+pub(super) struct Dice(pub(super) u64);
 
 impl Dice {
-    fn below(&mut self, bound: usize) -> usize {
+    pub(super) fn below(&mut self, bound: usize) -> usize {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         usize::try_from(self.0 >> 33).unwrap() % bound
     }

@@ -127,13 +127,13 @@ pub(super) fn pattern(len: usize) -> Vec<u8> {
     (0..len).map(|at| u8::try_from((at / 7 + at / 1000) % 251).unwrap()).collect()
 }
 
-fn run(command: &mut Command) -> Output {
+pub(super) fn run(command: &mut Command) -> Output {
     let output = output(command);
     assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
     output
 }
 
-fn output(command: &mut Command) -> Output {
+pub(super) fn output(command: &mut Command) -> Output {
     let program = command.get_program().to_owned();
     command.env("LC_ALL", "C").output().unwrap_or_else(|error| {
         panic!("cannot run {}, which comes with e2fsprogs and is needed here: {error}", program.display())

@@ -71,6 +71,16 @@ fn an_image_grown_offline_tells_its_machinery() {
 }
 
 #[test]
+fn growing_to_less_than_the_image_or_to_part_of_a_sector_is_a_fault() {
+    let image = trixie().facts.image_len_bytes;
+    for wanted in [image - 512, image + 1] {
+        let mut cluster = cluster();
+        cluster.image.grow = Some(ByteLen(wanted));
+        assert!(problems(&cluster, &trixie()).contains(&Problem::BadGrowth { image, wanted }), "{wanted}");
+    }
+}
+
+#[test]
 fn the_kernel_command_line_is_edited_token_by_token() {
     let cluster = with(|settings| {
         settings.cmdline_add = vec![String::from("cgroup_enable=memory"), String::from("fsck.repair=no")];
