@@ -5,6 +5,8 @@ use std::fs::File;
 use std::io;
 use std::sync::Arc;
 
+use super::host;
+
 /// Why bytes could not be had. Offsets are in bytes from the start of the device that was asked.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -136,26 +138,8 @@ impl ReadAt for FileDevice {
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<(), Error> {
         Error::check_bounds(offset, buf.len(), self.len_bytes)?;
         let len = buf.len();
-        read_exact_at(&self.file, buf, offset).map_err(|source| Error::Read { offset, len, source })
+        host::read_exact_at(&self.file, buf, offset).map_err(|source| Error::Read { offset, len, source })
     }
-}
-
-#[cfg(unix)]
-fn read_exact_at(file: &File, buf: &mut [u8], offset: u64) -> io::Result<()> {
-    std::os::unix::fs::FileExt::read_exact_at(file, buf, offset)
-}
-
-#[cfg(windows)]
-fn read_exact_at(file: &File, mut buf: &mut [u8], mut offset: u64) -> io::Result<()> {
-    while !buf.is_empty() {
-        let count = std::os::windows::fs::FileExt::seek_read(file, buf, offset)?;
-        if count == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        buf = &mut buf[count..];
-        offset += count as u64;
-    }
-    Ok(())
 }
 
 /// A device in memory: for tests, and for filesystems built from nothing.

@@ -3,6 +3,7 @@
 //! Knows nothing of partitions or files. A base image is only ever a [`ReadAt`], so nothing here can write to it.
 
 mod device;
+pub mod host;
 mod overlay;
 mod slice;
 

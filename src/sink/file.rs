@@ -11,7 +11,7 @@ use tempfile::NamedTempFile;
 
 use super::sys;
 use crate::base::{ByteLen, Interrupt, Interrupted};
-use crate::block::{self, Extent, ReadAt};
+use crate::block::{self, Extent, ReadAt, host};
 
 /// Copied between two looks at the interrupt.
 const PIECE: u64 = 16 << 20;
@@ -148,8 +148,8 @@ pub fn stage(
         check_space(target, edited_bytes)?;
         0
     } else {
-        let extents = data_extents(base, base_len).map_err(failed("find the data of the base of"))?;
-        let base_bytes = extents.iter().map(|data| data.end - data.start).sum();
+        let extents = host::data_extents(base, base_len).map_err(failed("find the data of the base of"))?;
+        let base_bytes = extents.iter().map(|data| data.len_bytes).sum();
         check_space(target, base_bytes + edited_bytes)?;
         for data in extents {
             copy_data(base, file, &data, options.interrupt, target)?;
@@ -223,7 +223,7 @@ fn part_beside(target: &Path) -> io::Result<NamedTempFile> {
 }
 
 fn check_space(target: &Path, needed_bytes: u64) -> Result<(), Error> {
-    match sys::free_bytes(parent_of(target)) {
+    match host::free_bytes(parent_of(target)) {
         Some(free_bytes) if free_bytes < needed_bytes => {
             Err(Error::NoSpace { path: target.to_owned(), needed_bytes, free_bytes })
         }
@@ -241,33 +241,24 @@ fn full_or(
     if source.kind() != io::ErrorKind::StorageFull {
         return other(source);
     }
-    let free_bytes = sys::free_bytes(parent_of(target)).unwrap_or(0);
+    let free_bytes = host::free_bytes(parent_of(target)).unwrap_or(0);
     Error::NoSpace { path: target.to_owned(), needed_bytes, free_bytes }
-}
-
-fn data_extents(file: &File, len: u64) -> io::Result<Vec<sys::Data>> {
-    let mut extents = Vec::new();
-    let mut from = 0;
-    while let Some(data) = sys::next_data(file, from, len)? {
-        from = data.end;
-        extents.push(data);
-    }
-    Ok(extents)
 }
 
 /// Copies one run of data, inside the kernel while that works.
 fn copy_data(
     from: &File,
     to: &File,
-    data: &sys::Data,
+    data: &Extent,
     interrupt: &Interrupt,
     target: &Path,
 ) -> Result<(), Error> {
-    let mut at = data.start;
+    let mut at = data.offset;
+    let end = data.offset + data.len_bytes;
     let mut buffer = Vec::new();
-    while at < data.end {
+    while at < end {
         interrupt.check()?;
-        let left = data.end - at;
+        let left = end - at;
         if buffer.is_empty() {
             if let Ok(count @ 1..) = sys::copy_range(from, to, at, left.min(PIECE)) {
                 at += count;
@@ -278,8 +269,8 @@ fn copy_data(
         let len = usize::try_from(left.min(BUFFER)).unwrap_or(0);
         let piece = &mut buffer[..len];
         let failed = |action| move |source| Error::Io { action, path: target.to_owned(), source };
-        sys::read_exact_at(from, piece, at).map_err(failed("read the base of"))?;
-        sys::write_all_at(to, piece, at).map_err(|source| full_or(target, left, failed("write"), source))?;
+        host::read_exact_at(from, piece, at).map_err(failed("read the base of"))?;
+        host::write_all_at(to, piece, at).map_err(|source| full_or(target, left, failed("write"), source))?;
         at += len as u64;
     }
     Ok(())
@@ -302,7 +293,8 @@ fn write_edits(
             let piece = &mut buffer[..len];
             edited.read_at(at, piece)?;
             let failed = |source| Error::Io { action: "write", path: target.to_owned(), source };
-            sys::write_all_at(file, piece, at).map_err(|source| full_or(target, end - at, failed, source))?;
+            host::write_all_at(file, piece, at)
+                .map_err(|source| full_or(target, end - at, failed, source))?;
             at += len as u64;
         }
     }

@@ -16,8 +16,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tempfile::NamedTempFile;
 
-use super::{Error, os};
+use super::Error;
 use crate::base::{ChunkDigests, Interrupt, Sha256Digest};
+use crate::block::host;
 
 const PART_PREFIX: &str = "unpack-";
 const PART_SUFFIX: &str = ".part";
@@ -186,7 +187,7 @@ impl Cache {
 
     /// The bytes that fit into the cache; `None` when the system does not say.
     pub(super) fn free_bytes(&self) -> Option<u64> {
-        os::free_bytes(&self.dir)
+        host::free_bytes(&self.dir)
     }
 
     fn write_json(&self, path: &Path, record: &impl Serialize) -> Result<(), Error> {

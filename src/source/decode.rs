@@ -10,10 +10,11 @@ use std::thread;
 use xz2::stream::{Action, MtStreamBuilder, Status};
 use zip::result::ZipError;
 
+use super::Error;
 use super::format::Format;
 use super::raw::{RawWriter, cores};
-use super::{Error, os};
 use crate::base::{Interrupt, Interrupted, Progress, Sha256Digest, Sha256Hasher};
+use crate::block::host;
 
 const BUFFER_LEN: usize = 1 << 20;
 /// Above it liblzma uses fewer threads: blocks are held whole, and `xz -9` makes them 192 MiB.
@@ -345,7 +346,7 @@ impl BufRead for Input<'_> {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
         if self.start == self.end {
             self.job.interrupt.check().map_err(io::Error::other)?;
-            let len = os::read_some_at(self.job.file, &mut self.buffer, self.read_at)?;
+            let len = host::read_some_at(self.job.file, &mut self.buffer, self.read_at)?;
             self.hasher.update(&self.buffer[..len]);
             self.job.progress.advance(len as u64);
             self.read_at += len as u64;

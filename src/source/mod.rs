@@ -5,8 +5,8 @@
 mod cache;
 mod decode;
 mod format;
-mod os;
 mod raw;
+mod stamp;
 mod xz_index;
 
 use std::fs::File;
@@ -211,7 +211,7 @@ pub fn open_base(
         canonical: &canonical,
         file: &file,
         len_bytes: metadata.len(),
-        stamp: os::stamp(&metadata),
+        stamp: stamp::stamp(&metadata),
         format,
         cache,
         expected,
@@ -370,7 +370,7 @@ impl Given<'_> {
     /// Notes what was found out, unless the file changed meanwhile.
     fn remember(&self, seen: &cache::Seen) -> Result<(), Error> {
         let metadata = self.file.metadata().map_err(|source| self.failed("open", source))?;
-        if os::stamp(&metadata) != self.stamp {
+        if stamp::stamp(&metadata) != self.stamp {
             return Err(Error::Changed(self.path.to_owned()));
         }
         self.cache.remember(self.canonical, &self.stamp, seen)

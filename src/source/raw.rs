@@ -7,8 +7,8 @@ use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
-use super::os;
 use crate::base::{ChunkDigests, Interrupt, Progress, Sha256Digest};
+use crate::block::host;
 
 const CHUNK_LEN: usize = 256 << 10;
 const _: () = assert!(CHUNK_LEN as u64 == ChunkDigests::CHUNK_LEN);
@@ -148,7 +148,7 @@ fn write_sparse(file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
         let at = number * HOLE_LEN;
         match (is_zero(piece), run_start) {
             (true, Some(start)) => {
-                os::write_all_at(file, &bytes[start..at], offset + start as u64)?;
+                host::write_all_at(file, &bytes[start..at], offset + start as u64)?;
                 run_start = None;
             }
             (false, None) => run_start = Some(at),
@@ -156,7 +156,7 @@ fn write_sparse(file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
         }
     }
     match run_start {
-        Some(start) => os::write_all_at(file, &bytes[start..], offset + start as u64),
+        Some(start) => host::write_all_at(file, &bytes[start..], offset + start as u64),
         None => Ok(()),
     }
 }
@@ -168,7 +168,7 @@ pub(super) fn digest_file(
     interrupt: &Interrupt,
 ) -> io::Result<ChunkDigests> {
     let len_bytes = file.metadata()?.len();
-    let data = os::data_extents(file, len_bytes)?;
+    let data = host::data_extents(file, len_bytes)?;
     let next = AtomicU64::new(0);
     let work = || -> io::Result<Vec<(u64, Sha256Digest)>> {
         let mut digests = Vec::new();
@@ -180,10 +180,11 @@ pub(super) fn digest_file(
                 return Ok(digests);
             }
             let len = (len_bytes - start).min(ChunkDigests::CHUNK_LEN);
-            let holds_data = data.iter().any(|(from, to)| *from < start + len && *to > start);
+            let next = data.partition_point(|data| data.offset + data.len_bytes <= start);
+            let holds_data = data.get(next).is_some_and(|data| data.offset < start + len);
             let digest = if holds_data {
                 let piece = &mut buffer[..usize::try_from(len).unwrap_or(CHUNK_LEN)];
-                os::read_exact_at(file, piece, start)?;
+                host::read_exact_at(file, piece, start)?;
                 if is_zero(piece) { ChunkDigests::of_zeros(len) } else { Sha256Digest::of(piece) }
             } else {
                 ChunkDigests::of_zeros(len)
