@@ -732,3 +732,17 @@ fn an_image_that_has_booted_is_pressed_with_a_warning() {
     assert!(!node.cat("/etc/machine-id").contains("0123456789abcdef"));
     node.ids_are_in_step("/boot/firmware");
 }
+
+/// Some people keep the file on the FAT, to edit it from another machine.
+#[test]
+fn a_link_that_leads_a_secret_on_to_the_fat_is_not_followed() {
+    let mut shape = good();
+    shape.without("/etc/wpa_supplicant/wpa_supplicant.conf").link("/etc/wpa_supplicant", "/boot");
+    let world = world(WIFI);
+    shape.make(&world, "base.img");
+    let run = build(&world);
+    assert_eq!(run.status, 1, "{}", run.err);
+    let why = "/etc/wpa_supplicant/wpa_supplicant.conf leads to the boot partition";
+    assert!(run.err.contains(why), "{}", run.err);
+    assert!(!world.path("out/test/n1.img").exists() && !world.path("out/test/n2.img").exists());
+}
