@@ -70,6 +70,10 @@ fn grow_partition<B: ReadAt>(
 
 fn apply_one(system: &mut System<'_>, device: &dyn Device, action: &Action) -> Result<(), Error> {
     match action {
+        // The plan refuses such paths as far as it knows the tree; only here are all links followed.
+        Action::WriteFile { path, content, .. } if content.is_secret() && system.is_on_boot(path)? => {
+            Err(Error::SecretOnBoot { path: path.clone() })
+        }
         Action::WriteFile { path, content, mode, owner } => {
             system.write_file(path, content.bytes(), *mode, *owner)
         }

@@ -84,6 +84,12 @@ pub enum Error {
         /// `a symlink`, …
         what: &'static str,
     },
+    /// A symlink of the image leads a secret to where everybody can read it.
+    #[error("{path} leads to the boot partition, which has no owners: a secret would be open to everybody")]
+    SecretOnBoot {
+        /// Where.
+        path: ImagePath,
+    },
     /// Renaming from one filesystem to the other.
     #[error("cannot rename {from} to {to}: they are on different partitions")]
     AcrossPartitions {

@@ -42,7 +42,9 @@ pub(super) fn verify(
     let boot = fatfs::FileSystem::new(Window::new(device, &layout.boot), options)
         .map_err(|error| fault(format!("the boot filesystem cannot be read back: {error}")))?;
     for (path, expected) in expectations(edits) {
-        match below_boot(&root, &path, boot_mount) {
+        // What is said of a link is said of the link itself.
+        let follow_last = matches!(expected, Expected::File { .. } | Expected::Directory { .. });
+        match below_boot(&root, &path, boot_mount, follow_last) {
             Some(below) => check_on_boot(&boot, &path, &below, &expected)?,
             None => check_on_root(&root, &path, &expected)?,
         }
@@ -101,17 +103,36 @@ fn expectations(edits: &[Edit]) -> BTreeMap<ImagePath, Expected<'_>> {
     all
 }
 
-/// The path inside the boot partition, when that is where `path` leads.
-fn below_boot(root: &Ext4, path: &ImagePath, boot_mount: &ImagePath) -> Option<String> {
-    if let Some(below) = path.below(boot_mount) {
-        return (!below.is_empty()).then(|| below.to_owned());
+/// The path inside the boot partition, when that is where `path` leads: by itself, or through a link such as
+/// `/boot/overlays -> firmware/overlays`.
+fn below_boot(root: &Ext4, path: &ImagePath, boot_mount: &ImagePath, follow_last: bool) -> Option<String> {
+    let mut left: Vec<String> = path.names().rev().map(str::to_owned).collect();
+    let mut reached = ImagePath::root();
+    let mut links = 0;
+    while let Some(name) = left.pop() {
+        match name.as_str() {
+            "" | "." => continue,
+            ".." => {
+                reached = reached.parent().unwrap_or_else(ImagePath::root);
+                continue;
+            }
+            _ => {}
+        }
+        let here = reached.join(&name).ok()?;
+        let link = root.read_link(here.as_str()).ok().filter(|_| follow_last || !left.is_empty());
+        match link.as_ref().and_then(|link| link.to_str().ok()) {
+            // As many as Linux follows (path_resolution(7)).
+            Some(target) if links < 40 => {
+                links += 1;
+                if target.starts_with('/') {
+                    reached = ImagePath::root();
+                }
+                left.extend(target.split('/').rev().map(str::to_owned));
+            }
+            _ => reached = here,
+        }
     }
-    // A link such as /boot/cmdline.txt -> firmware/cmdline.txt leads into the boot partition.
-    let target = root.read_link(path.as_str()).ok()?;
-    let target = target.to_str().ok()?;
-    let target =
-        if target.starts_with('/') { target.parse().ok()? } else { path.parent()?.join(target).ok()? };
-    target.below(boot_mount).filter(|below| !below.is_empty()).map(str::to_owned)
+    reached.below(boot_mount).filter(|below| !below.is_empty()).map(str::to_owned)
 }
 
 fn check_on_root(root: &Ext4, path: &ImagePath, expected: &Expected<'_>) -> Result<(), Error> {

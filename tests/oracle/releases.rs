@@ -362,7 +362,9 @@ fn bookworm_of_2023_10_whose_boot_cmdline_is_a_link_into_the_fat() {
             .link("/boot/cmdline.txt", "firmware/cmdline.txt")
             .link("/boot/config.txt", "firmware/config.txt")
             .link("/boot/overlays", "firmware/overlays");
-        let more = "[[defaults.file]]\npath = \"/boot/config.txt\"\ncontent = \"arm_64bit=1\\n\"\n";
+        let more = "[[defaults.file]]\npath = \"/boot/config.txt\"\ncontent = \"arm_64bit=1\\n\"\n\
+            [[defaults.file]]\npath = \"/boot/overlays/own.dtbo\"\ncontent = \"overlay\"\n\
+            [[defaults.symlink]]\npath = \"/etc/config.txt\"\ntarget = \"/boot/firmware/config.txt\"\n";
         let node = press(&shape, &format!("{WIFI}{more}"));
         node.is_n1("/usr/lib");
         node.ids_are_in_step("/boot/firmware");
@@ -371,6 +373,8 @@ fn bookworm_of_2023_10_whose_boot_cmdline_is_a_link_into_the_fat() {
         // Written through the link, on to the other filesystem.
         node.links_to("/boot/config.txt", "firmware/config.txt");
         assert_eq!(node.boot("config.txt"), "arm_64bit=1\n");
+        assert_eq!(node.boot("overlays/own.dtbo"), "overlay");
+        node.links_to("/etc/config.txt", "/boot/firmware/config.txt");
         assert!(!node.exists("/boot/firmware/config.txt"), "written below the mount point");
         let wifi = node.cat("/etc/NetworkManager/system-connections/cardpress-wlan0.nmconnection");
         assert!(wifi.contains("ssid=IEEE") && wifi.contains(PSK), "{wifi}");
@@ -731,4 +735,18 @@ fn an_image_that_has_booted_is_pressed_with_a_warning() {
     assert!(!node.exists("/var/lib/systemd/random-seed"));
     assert!(!node.cat("/etc/machine-id").contains("0123456789abcdef"));
     node.ids_are_in_step("/boot/firmware");
+}
+
+/// Some people keep the file on the FAT, to edit it from another machine.
+#[test]
+fn a_link_that_leads_a_secret_on_to_the_fat_is_not_followed() {
+    let mut shape = good();
+    shape.without("/etc/wpa_supplicant/wpa_supplicant.conf").link("/etc/wpa_supplicant", "/boot");
+    let world = world(WIFI);
+    shape.make(&world, "base.img");
+    let run = build(&world);
+    assert_eq!(run.status, 1, "{}", run.err);
+    let why = "/etc/wpa_supplicant/wpa_supplicant.conf leads to the boot partition";
+    assert!(run.err.contains(why), "{}", run.err);
+    assert!(!world.path("out/test/n1.img").exists() && !world.path("out/test/n2.img").exists());
 }
