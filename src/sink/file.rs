@@ -261,6 +261,7 @@ fn copy_data(
         let left = end - at;
         if buffer.is_empty() {
             if let Ok(count @ 1..) = sys::copy_range(from, to, at, left.min(PIECE)) {
+                sys::start_writing(to, at, count);
                 at += count;
                 continue;
             }

@@ -82,7 +82,7 @@ def pipeline_for(edits, image, work, table):
     return boot_files, len(script)
 
 def bench_folder(name, cardpress, base, folder, runs, cache):
-    work = pathlib.Path(tempfile.mkdtemp(dir=folder))
+    work = pathlib.Path(tempfile.mkdtemp(dir=os.path.abspath(folder)))
     local = work / "base.img"
     subprocess.run(["cp", "--sparse=always", "--reflink=auto", base, local], check=True)
     files = "\n".join(f'[[defaults.file]]\npath = "/etc/bench/{i:02}.conf"\ncontent = "setting = {i}\\n"'
