@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use crate::base::ByteLen;
 use crate::build::{self, Output, Pressed};
+use crate::plan::NodePlan;
 
 use super::args::{Build, Format, Global};
 use super::report::{Failure, plural};
@@ -21,10 +22,8 @@ pub(super) fn run(args: &Build, global: &Global, ui: &Ui) -> Result<(), Failure>
         opened.facts.arch.name(),
         release.reference.as_ref().map_or_else(String::new, |date| format!(", of {date}")),
     ));
-    for plan in &plans {
-        for warning in &plan.warnings {
-            ui.say(&format!("warning: {}: {warning}", plan.node));
-        }
+    for warning in warnings(&plans) {
+        ui.say(&warning);
     }
     let folder = (args.format == Format::Img).then(|| args.out.join(&cluster.name));
     let processors = std::thread::available_parallelism().map_or(1, |count| count.get().min(8));
@@ -45,6 +44,26 @@ pub(super) fn run(args: &Build, global: &Global, ui: &Ui) -> Result<(), Failure>
     if global.json { ui::print(&manifest.to_json()) } else { Ok(()) }
 }
 
+/// Each warning once, with the nodes it is about.
+fn warnings(plans: &[NodePlan]) -> Vec<String> {
+    let mut by_text: Vec<(&str, Vec<&str>)> = Vec::new();
+    for plan in plans {
+        for warning in &plan.warnings {
+            match by_text.iter_mut().find(|(known, _)| known == warning) {
+                Some((_, nodes)) => nodes.push(&plan.node),
+                None => by_text.push((warning, vec![&plan.node])),
+            }
+        }
+    }
+    by_text
+        .into_iter()
+        .map(|(text, nodes)| match nodes.len() {
+            count if count > 1 && count == plans.len() => format!("warning: every node: {text}"),
+            _ => format!("warning: {}: {text}", nodes.join(", ")),
+        })
+        .collect()
+}
+
 fn line(pressed: &Pressed) -> String {
     let entry = &pressed.entry;
     format!(
@@ -58,4 +77,21 @@ fn line(pressed: &Pressed) -> String {
             (Some(_), false) => "copied the rest",
         },
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_warning_about_several_nodes_is_said_once() {
+        let plan = |node: &str, warnings: &[&str]| NodePlan {
+            node: node.to_owned(),
+            edits: Vec::new(),
+            warnings: warnings.iter().map(|text| (*text).to_owned()).collect(),
+        };
+        let plans = [plan("a", &["x", "y"]), plan("b", &["x", "z"]), plan("c", &["x", "y"])];
+        assert_eq!(warnings(&plans), ["warning: every node: x", "warning: a, c: y", "warning: b: z"]);
+        assert_eq!(warnings(&plans[1..2]), ["warning: b: x", "warning: b: z"]);
+    }
 }

@@ -10,7 +10,7 @@ pub(super) fn removals(context: &Context, draft: &mut Draft) {
     for path in &context.settings().removals {
         if draft.exists(path.as_str()) {
             draft.remove(path.as_str());
-        } else {
+        } else if !draft.in_image(path.as_str()) {
             draft.warn(format!("`{path}` is not in the image"));
         }
     }
