@@ -8,6 +8,7 @@ no root.
 import collections
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -20,7 +21,19 @@ from pathlib import Path
 from network import Switch
 
 Partition = collections.namedtuple("Partition", "start size")
+Emulator = collections.namedtuple("Emulator", "program machine cpu")
+EMULATORS = {
+    "arm64": Emulator("qemu-system-aarch64", "virt,gic-version=3", "cortex-a72"),
+    "armhf": Emulator("qemu-system-arm", "virt,highmem=off", "cortex-a15"),
+}
+OLDEST = (9, 2)
 SILENT_S = 20 * 60
+
+
+def version():
+    said = subprocess.run(["qemu-system-aarch64", "--version"], check=True, capture_output=True, text=True).stdout
+    found = re.search(r"version (\d+)\.(\d+)", said)
+    return (int(found[1]), int(found[2])) if found else OLDEST
 
 
 def partition_table(image):
@@ -128,10 +141,7 @@ class Node:
         if len(lines) != 1:
             sys.exit(f"boot-test: {self.name}: cmdline.txt has {len(lines)} lines, wanted 1")
         print(f"boot-test: {self.name}: start {self.starts} with {lines[0]}", flush=True)
-        program, machine, cpu = {
-            "arm64": ("qemu-system-aarch64", "virt,gic-version=3", "cortex-a72"),
-            "armhf": ("qemu-system-arm", "virt,highmem=off", "cortex-a15"),
-        }[cluster.arch]
+        program, machine, cpu = EMULATORS[cluster.arch]
         folder = cluster.base.parent
         command = [program, "-M", machine, "-cpu", cpu, "-accel", "tcg,thread=multi", "-smp", "2", "-m", "1024",
                    "-display", "none", "-monitor", "none", "-serial", f"file:{self.console}", "-no-reboot",
@@ -172,7 +182,8 @@ class Node:
         until = min(self.cluster.deadline, time.monotonic() + SILENT_S)
         last = ""
         while time.monotonic() < until:
-            self.still_running()
+            for node in self.cluster.nodes.values():
+                node.still_running()
             done = self.try_ssh("systemctl is-system-running; "
                                 "systemctl is-active --quiet cardpress-first-boot && echo busy", 120)
             last = done.stderr.strip() or done.stdout.strip()
