@@ -92,7 +92,7 @@ fn a_base_that_is_not_there_or_no_image_is_an_error_and_nothing_is_written() {
     let world = World::new();
     world.write("cluster.toml", &profile(&NODES, ""));
     world.write("page.img", "<!doctype html><title>404</title>");
-    for (image, word) in [("gone.img", "hint: image.path begins"), ("page.img", "55 aa")] {
+    for (image, word) in [("gone.img", "hint: image.path begins"), ("page.img", "is a web page")] {
         let run = world.run(&["build", "cluster.toml", "--image", image]);
         assert_eq!(run.status, 1, "{}", run.err);
         assert!(run.err.contains(word), "{}", run.err);
