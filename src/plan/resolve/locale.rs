@@ -5,6 +5,8 @@ use super::{Context, Problem};
 
 pub(super) const ZONES: &str = "/usr/share/zoneinfo";
 const LOCALE_GEN: &str = "/etc/locale.gen";
+const CONSOLE_SETUP: &str = "/etc/console-setup";
+const AFTER_TMPFILES: &str = "/etc/systemd/system/console-setup.service.d/cardpress.conf";
 
 /// `/etc/localtime` is a link into the zone files (localtime(5)); `/etc/timezone` its name, which Debian keeps.
 pub(super) fn timezone(context: &Context, draft: &mut Draft) {
@@ -94,10 +96,14 @@ pub(super) fn keyboard(context: &Context, draft: &mut Draft) {
         text = set_assignment(&text, key, &format!("\"{value}\""));
     }
     draft.write("/etc/default/keyboard", text);
-    for name in draft.names("/etc/console-setup") {
-        if name.starts_with("cached_") {
-            draft.remove(&format!("/etc/console-setup/{name}"));
-        }
+    let names = draft.names(CONSOLE_SETUP);
+    for name in names.iter().filter(|name| name.starts_with("cached_")) {
+        draft.remove(&format!("{CONSOLE_SETUP}/{name}"));
+    }
+    // The next boot makes the caches anew, in /tmp, which up to bookworm is cleaned at the same time: `setupcon`
+    // then fails over its lost file, and the console keeps the old map.
+    if !names.is_empty() {
+        draft.write(AFTER_TMPFILES, "[Unit]\nAfter=systemd-tmpfiles-setup.service\n");
     }
 }
 

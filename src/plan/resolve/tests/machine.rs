@@ -157,6 +157,26 @@ fn wifi_is_stored_hashed_and_its_radio_is_on() {
 }
 
 #[test]
+fn a_new_keyboard_map_is_made_once_tmp_has_been_cleaned() {
+    let cluster = with(|settings| {
+        settings.keyboard = Some(Keyboard {
+            layout: "de".into(),
+            model: None,
+            variant: String::new(),
+            options: String::new(),
+        });
+    });
+    let cache = "/etc/console-setup/cached_setup_terminal.sh";
+    let drop_in = "/etc/systemd/system/console-setup.service.d/cardpress.conf";
+    let image =
+        bookworm().directory("/etc/console-setup", &["cached_setup_terminal.sh"]).file(cache, "#!/bin/sh\n");
+    let cached = plan(&cluster, &image);
+    assert!(cached.removes(cache));
+    assert_eq!(cached.text(drop_in), "[Unit]\nAfter=systemd-tmpfiles-setup.service\n");
+    assert!(plan(&cluster, &bookworm()).write(drop_in).is_none()); // an image without console-setup
+}
+
+#[test]
 fn time_zone_locale_and_keyboard_land_in_their_files() {
     let cluster = with(|settings| {
         settings.timezone = Some(String::from("Europe/London"));
