@@ -66,16 +66,8 @@ pub fn open(
     };
     let base = source::open_base(path, cache, cluster.image.sha256, progress, interrupt)
         .map_err(|source| Error::Base { path: path.to_owned(), source: Box::new(source) })?;
-    let file = base.file.try_clone().map_err(|source| Error::Host {
-        verb: "read",
-        path: path.to_owned(),
-        source,
-    })?;
-    let device = FileDevice::new(file).map_err(|source| Error::Host {
-        verb: "read",
-        path: path.to_owned(),
-        source,
-    })?;
+    let host = |source| Error::Host { verb: "read", path: path.to_owned(), source };
+    let device = FileDevice::new(base.file.try_clone().map_err(host)?).map_err(host)?;
     let device = Arc::new(device);
     let layout = Layout::read(&device)?;
     // Reading facts writes nothing, but both filesystems open for writing: what could not be pressed later is

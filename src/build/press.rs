@@ -64,8 +64,9 @@ pub fn press(
             .map_err(|source| Error::Sink { path: folder.clone(), source: Box::new(source) })?;
     }
     progress.start("pressing", None);
-    let pressed = press_all(opened, plans, output, interrupt)?;
+    let pressed = press_all(opened, plans, output, interrupt);
     progress.finish();
+    let pressed = pressed?;
     let (release, arch, reference) = BaseEntry::release_of(&opened.facts);
     let base = BaseEntry {
         file: opened.name.clone(),
@@ -102,10 +103,9 @@ fn press_all(
     let done: Mutex<Vec<(usize, Result<Pressed, Error>)>> = Mutex::default();
     let stop = Interrupt::default();
     let work = || {
-        while let Some((index, plan)) = Some(next.fetch_add(1, Ordering::Relaxed))
-            .and_then(|index| Some((index, plans.get(index)?)))
-            .filter(|_| stop.check().is_ok())
-        {
+        while stop.check().is_ok() {
+            let index = next.fetch_add(1, Ordering::Relaxed);
+            let Some(plan) = plans.get(index) else { break };
             let result = press_one(opened, plan, output, interrupt);
             if result.is_err() {
                 stop.raise();
