@@ -189,7 +189,7 @@ fn a_root_with_a_partition_behind_it_is_refused() {
 #[cfg(target_os = "linux")]
 #[test]
 fn the_kernel_writes_into_a_grown_filesystem_and_resize2fs_grows_it_on() {
-    use crate::support::tools::is_root;
+    use crate::support::tools::{Mount, is_root};
     if !is_root() {
         eprintln!("not run: a loop mount needs root");
         return;
@@ -197,50 +197,25 @@ fn the_kernel_writes_into_a_grown_filesystem_and_resize2fs_grows_it_on() {
     let (world, image) = grown();
     let root = root_of(&image, &world);
     let content = |number: u8| vec![number; 10 << 20];
-    let mount = Mount::new(&root);
+    let mount = Mount::new(&root, "loop");
     for number in 0..60 {
         let dir = mount.path().join(format!("srv/{number}"));
         fs::create_dir_all(&dir).unwrap();
         fs::write(dir.join("file"), content(number)).unwrap();
     }
-    drop(mount);
+    mount.unmount();
     check(&root);
 
     File::options().write(true).open(&root).unwrap().set_len(3 << 30).unwrap();
     tool("resize2fs", &["-f", text(&root)]);
     check(&root);
-    let mount = Mount::new(&root);
+    let mount = Mount::new(&root, "loop");
     for number in 0..60 {
         let found = fs::read(mount.path().join(format!("srv/{number}/file"))).unwrap();
         assert!(found == content(number), "file {number} differs");
     }
     fs::write(mount.path().join("srv/last"), vec![7; 700 << 20]).unwrap();
-    drop(mount);
+    mount.unmount();
     check(&root);
     assert!(tool("debugfs", &["-R", "stat /srv/last", text(&root)]).contains("Size: 734003200"));
-}
-
-/// A filesystem mounted for writing.
-#[cfg(target_os = "linux")]
-struct Mount(tempfile::TempDir);
-
-#[cfg(target_os = "linux")]
-impl Mount {
-    fn new(image: &Path) -> Self {
-        let mount = Self(tempfile::tempdir().unwrap());
-        tool("mount", &["-t", "ext4", "-o", "loop", text(image), text(mount.path())]);
-        mount
-    }
-
-    fn path(&self) -> &Path {
-        self.0.path()
-    }
-}
-
-#[cfg(target_os = "linux")]
-impl Drop for Mount {
-    fn drop(&mut self) {
-        // Not `tool`: a panic here would hide the first one.
-        let _ = std::process::Command::new("umount").arg(self.0.path()).status();
-    }
 }

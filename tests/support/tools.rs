@@ -72,23 +72,69 @@ pub(crate) fn is_root() -> bool {
 
 /// What `look` sees of the ext4 filesystem in `image` when the kernel has mounted it, read only.
 pub(crate) fn mounted<T>(image: &Path, look: impl FnOnce(&Path) -> T) -> T {
-    struct Mount(tempfile::TempDir);
-    impl Drop for Mount {
-        fn drop(&mut self) {
-            // A test that starts a program at this moment holds our open folder until it execs: busy, for a blink.
-            // Not `tool`: a panic here would hide the first one.
-            for _ in 0..100 {
-                if Command::new("umount").arg(self.0.path()).output().is_ok_and(|said| said.status.success())
-                {
-                    return;
-                }
-                std::thread::sleep(std::time::Duration::from_millis(50));
-            }
+    let mount = Mount::new(image, "ro,loop");
+    let seen = look(mount.path());
+    mount.unmount();
+    seen
+}
+
+/// An ext4 filesystem that the kernel has mounted; needs root.
+#[derive(Debug)]
+pub(crate) struct Mount {
+    /// Emptied by `unmount`.
+    folder: Option<tempfile::TempDir>,
+}
+
+impl Mount {
+    /// Mounts an image with mount(8)'s `options`.
+    pub(crate) fn new(image: &Path, options: &str) -> Self {
+        let folder = tempfile::tempdir().expect("a folder to mount on");
+        tool("mount", &["-t", "ext4", "-o", options, text(image), text(folder.path())]);
+        Self { folder: Some(folder) }
+    }
+
+    /// Where the filesystem's root is.
+    pub(crate) fn path(&self) -> &Path {
+        self.folder.as_ref().expect("mounted until `unmount`").path()
+    }
+
+    /// Lets the kernel write everything and go.
+    ///
+    /// # Panics
+    /// When it stays mounted: nothing that looks at the image afterwards would be true.
+    pub(crate) fn unmount(mut self) {
+        let folder = self.folder.take().expect("mounted until `unmount`");
+        if let Err(said) = unmount(folder.path()) {
+            // Removing the folder would empty the filesystem under it.
+            panic!("{} stays mounted: {said}", folder.keep().display());
         }
     }
-    let mount = Mount(tempfile::tempdir().expect("a folder to mount on"));
-    tool("mount", &["-t", "ext4", "-o", "ro,loop", text(image), text(mount.0.path())]);
-    look(mount.0.path())
+}
+
+impl Drop for Mount {
+    /// After a failed test; a panic here would hide the first one.
+    fn drop(&mut self) {
+        if let Some(folder) = self.folder.take()
+            && unmount(folder.path()).is_err()
+        {
+            let _ = folder.keep();
+        }
+    }
+}
+
+/// Asks umount(8) for up to ten seconds. A test that starts a program at this moment holds the files that we had open
+/// until its exec closes them: the mount is busy for a blink, or for longer on a machine with a lot to do.
+fn unmount(folder: &Path) -> Result<(), String> {
+    let mut said = String::new();
+    for _ in 0..200 {
+        let output = Command::new("umount").arg(folder).output().map_err(|error| error.to_string())?;
+        if output.status.success() {
+            return Ok(());
+        }
+        said = String::from_utf8_lossy(&output.stderr).into_owned();
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    Err(said)
 }
 
 /// A folder for one test, removed with everything in it.
