@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::fs::File;
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::host;
@@ -29,6 +30,15 @@ pub enum Error {
         offset: u64,
         /// How many.
         len: usize,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// Edits that were too many for memory could not be kept in a file.
+    #[error("cannot keep edits in a temporary file in `{}`", .folder.display())]
+    Spill {
+        /// Where the file was to be.
+        folder: PathBuf,
         /// What the system said.
         #[source]
         source: io::Error,

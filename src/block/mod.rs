@@ -5,7 +5,9 @@
 mod device;
 pub mod host;
 mod overlay;
+pub mod redo;
 mod slice;
+mod spill;
 
 pub use device::{Device, Error, FileDevice, Memory, ReadAt};
 pub use overlay::{Extent, Overlay};

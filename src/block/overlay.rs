@@ -1,17 +1,21 @@
 //! A copy-on-write overlay: reads fall through to the base, writes stay here.
 //!
-//! A node is its base plus these blocks. Memory is what was written, in whole blocks of 4 KiB, and nothing else.
+//! A node is its base plus these blocks. Memory is what was written, in whole blocks of 4 KiB, and nothing else;
+//! an overlay that may have to take more than memory should ([`Overlay::spilling`]) moves it to a temporary file.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::path::PathBuf;
 
 use super::device::{Device, Error, ReadAt};
+use super::spill::Spill;
 
 /// The unit of copying. 4 KiB: the block of the root filesystem, so that an edit of one copies just that.
-const BLOCK_LEN: usize = 4096;
-const BLOCK_LEN_U64: u64 = BLOCK_LEN as u64;
+pub(super) const BLOCK_LEN: usize = 4096;
+pub(super) const BLOCK_LEN_U64: u64 = BLOCK_LEN as u64;
 
-type Block = Box<[u8; BLOCK_LEN]>;
+pub(super) type Block = Box<[u8; BLOCK_LEN]>;
 
 /// A run of bytes: `[offset, offset + len_bytes)`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,14 +31,22 @@ pub struct Extent {
 pub struct Overlay<B> {
     base: B,
     len_bytes: Cell<u64>,
+    /// Newer than what was spilled.
     blocks: RefCell<BTreeMap<u64, Block>>,
+    spill: Option<RefCell<Spill>>,
 }
 
 impl<B: ReadAt> Overlay<B> {
     /// An overlay that reads like `base`.
     pub fn new(base: B) -> Self {
         let len_bytes = Cell::new(base.len_bytes());
-        Self { base, len_bytes, blocks: RefCell::default() }
+        Self { base, len_bytes, blocks: RefCell::default(), spill: None }
+    }
+
+    /// The same, but whenever `limit_bytes` of edits are in memory they move to a temporary file without a name in
+    /// `folder`.
+    pub fn spilling(base: B, folder: PathBuf, limit_bytes: u64) -> Self {
+        Self { spill: Some(RefCell::new(Spill::new(folder, limit_bytes))), ..Self::new(base) }
     }
 
     /// The base as it is, without the edits.
@@ -51,17 +63,28 @@ impl<B: ReadAt> Overlay<B> {
         self.len_bytes.set(len_bytes);
     }
 
-    /// How many bytes of memory the edits take.
+    /// How many bytes the edits take, in memory or spilled.
     #[must_use]
     pub fn dirty_bytes(&self) -> u64 {
-        self.blocks.borrow().len() as u64 * BLOCK_LEN_U64
+        self.dirty_blocks().len() as u64 * BLOCK_LEN_U64
+    }
+
+    /// The numbers of all edited blocks, ascending.
+    fn dirty_blocks(&self) -> Vec<u64> {
+        let mut numbers: Vec<u64> = self.blocks.borrow().keys().copied().collect();
+        if let Some(spill) = &self.spill {
+            numbers.extend(spill.borrow().numbers());
+            numbers.sort_unstable();
+            numbers.dedup();
+        }
+        numbers
     }
 
     /// The runs of bytes that may differ from the base, ascending, apart from each other, inside the device.
     #[must_use]
     pub fn dirty_extents(&self) -> Vec<Extent> {
         let mut extents: Vec<Extent> = Vec::new();
-        for number in self.blocks.borrow().keys() {
+        for number in self.dirty_blocks() {
             let offset = number * BLOCK_LEN_U64;
             let len_bytes = BLOCK_LEN_U64.min(self.len_bytes.get() - offset);
             match extents.last_mut() {
@@ -72,11 +95,32 @@ impl<B: ReadAt> Overlay<B> {
         extents
     }
 
-    /// What the base holds of block `number`; zero past its end.
-    fn read_base(&self, number: u64) -> Result<Block, Error> {
+    /// Block `number` as it was before it came into memory; zero past the end of the base.
+    fn read_below(&self, number: u64) -> Result<Block, Error> {
         let mut block = Box::new([0; BLOCK_LEN]);
-        self.read_base_at(number * BLOCK_LEN_U64, &mut block[..])?;
+        let offset = number * BLOCK_LEN_U64;
+        match &self.spill {
+            Some(spill) if spill.borrow().holds(number) => self.read_spilled_at(offset, &mut block[..])?,
+            _ => self.read_base_at(offset, &mut block[..])?,
+        }
         Ok(block)
+    }
+
+    /// Puts what was spilled over `buf`.
+    fn read_spilled_at(&self, offset: u64, buf: &mut [u8]) -> Result<(), Error> {
+        let Some(spill) = &self.spill else { return Ok(()) };
+        let len = buf.len();
+        spill.borrow().read_over(offset, buf).map_err(|source| Error::Read { offset, len, source })
+    }
+
+    /// Makes room in memory for one more block.
+    fn make_room(&self, blocks: &mut BTreeMap<u64, Block>) -> Result<(), Error> {
+        let Some(spill) = &self.spill else { return Ok(()) };
+        let mut spill = spill.borrow_mut();
+        if !spill.is_due(blocks.len()) {
+            return Ok(());
+        }
+        spill.take(blocks).map_err(|source| Error::Spill { folder: spill.folder().to_owned(), source })
     }
 
     /// Reads the base, and zero past its end.
@@ -120,6 +164,7 @@ impl<B: ReadAt> ReadAt for Overlay<B> {
         let covered = blocks.range(first..=first).next().is_some_and(|_| end <= (first + 1) * BLOCK_LEN_U64);
         if !covered {
             self.read_base_at(offset, buf)?;
+            self.read_spilled_at(offset, buf)?;
         }
         for (number, block) in blocks.range(first..end.div_ceil(BLOCK_LEN_U64).max(first)) {
             let block_start = number * BLOCK_LEN_U64;
@@ -142,12 +187,13 @@ impl<B: ReadAt> Device for Overlay<B> {
         for (number, start, len) in pieces(offset, bytes.len()) {
             let (piece, after) = rest.split_at(len);
             rest = after;
+            if self.spill.is_some() && !blocks.contains_key(&number) {
+                self.make_room(&mut blocks)?;
+            }
             let block = match blocks.entry(number) {
-                std::collections::btree_map::Entry::Occupied(entry) => entry.into_mut(),
-                std::collections::btree_map::Entry::Vacant(entry) if len == BLOCK_LEN => {
-                    entry.insert(Box::new([0; BLOCK_LEN]))
-                }
-                std::collections::btree_map::Entry::Vacant(entry) => entry.insert(self.read_base(number)?),
+                Entry::Occupied(entry) => entry.into_mut(),
+                Entry::Vacant(entry) if len == BLOCK_LEN => entry.insert(Box::new([0; BLOCK_LEN])),
+                Entry::Vacant(entry) => entry.insert(self.read_below(number)?),
             };
             block[start..start + len].copy_from_slice(piece);
         }
@@ -196,6 +242,43 @@ mod tests {
             }
             assert_eq!(overlay.base().clone().into_bytes(), base().into_bytes());
         }
+    }
+
+    /// Two blocks of memory, so that nearly every write spills.
+    #[test]
+    fn what_was_spilled_reads_like_what_was_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let (plain, spilling) = (
+            Overlay::new(base()),
+            Overlay::spilling(base(), folder.path().to_owned(), 2 * BLOCK_LEN_U64),
+        );
+        for device in [&plain, &spilling] {
+            device.grow(40 * BLOCK_LEN_U64);
+            let mut state = 7_u64;
+            for round in 0..400_u64 {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(round);
+                let offset = (state >> 33) % (39 * BLOCK_LEN_U64);
+                let len = usize::try_from((state >> 20) % 9000 % (40 * BLOCK_LEN_U64 - offset)).unwrap();
+                device.write_at(offset, &vec![u8::try_from(round % 251).unwrap(); len]).unwrap();
+            }
+        }
+        assert_eq!(spilling.dirty_extents(), plain.dirty_extents());
+        assert_eq!(spilling.dirty_bytes(), plain.dirty_bytes());
+        assert!(spilling.blocks.borrow().len() <= 2);
+        for offset in (0..39 * BLOCK_LEN_U64).step_by(1777) {
+            for len in [1, 100, 5000, 20_000] {
+                let len = len.min(usize::try_from(40 * BLOCK_LEN_U64 - offset).unwrap());
+                assert!(read(&spilling, offset, len) == read(&plain, offset, len), "{len} at {offset}");
+            }
+        }
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "the file has a name");
+    }
+
+    #[test]
+    fn a_spill_without_a_folder_says_so() {
+        let overlay = Overlay::spilling(base(), PathBuf::from("/no/such/folder"), BLOCK_LEN_U64);
+        overlay.write_at(0, &[1]).unwrap();
+        assert!(matches!(overlay.write_at(BLOCK_LEN_U64, &[1]), Err(Error::Spill { .. })));
     }
 
     #[test]
