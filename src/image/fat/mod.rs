@@ -1,4 +1,4 @@
-//! A FAT16 or FAT32 filesystem: files by path, read and replaced whole.
+//! A FAT16 or FAT32 filesystem: files by path.
 //!
 //! The work is done by `fatfs`; what is here keeps hostile images away from it (see `layout`, `tree` and
 //! `pages`), makes it fast, and takes the clock out. Paths have no leading `/`, names are compared as FAT
@@ -6,19 +6,22 @@
 //!
 //! Oracles: `fsck.fat -n`, mtools. Left out on purpose: FAT12, exFAT, sectors other than 512 bytes, attributes.
 
+mod change;
 mod layout;
 mod pages;
+mod slots;
 mod time;
 mod tree;
 
 use std::cell::Cell;
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Read as _};
 use std::rc::Rc;
 
 use fatfs::{FileSystem, FsOptions};
 
 use crate::block::{self, Device};
 
+pub use self::change::Content;
 use self::layout::{Layout, Next, u32_le};
 use self::pages::{Damage, Pages, Stream};
 pub use self::time::FatTime;
@@ -60,7 +63,29 @@ pub enum Error {
         /// What is wrong with it.
         reason: &'static str,
     },
-    /// Larger than the reader is ready to take.
+    /// A directory that was to be replaced and still holds something.
+    #[error("directory `{0}` is not empty")]
+    NotEmpty(String),
+    /// A directory cannot be moved below itself.
+    #[error("`{from}` cannot be moved to `{to}`, which is below it")]
+    IntoItself {
+        /// What was to be moved.
+        from: String,
+        /// Where to.
+        to: String,
+    },
+    /// A volume label that FAT cannot hold.
+    #[error("`{}` is no label for FAT: {reason}", .label.escape_debug())]
+    Label {
+        /// The label.
+        label: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// What was to be written could not be read to its end.
+    #[error("cannot read what is to be written")]
+    Source(#[source] io::Error),
+    /// Larger than the reader is ready to take, or than a file can be.
     #[error("`{path}` has {len_bytes} bytes, wanted {limit} at most")]
     TooLarge {
         /// Where.
@@ -106,6 +131,8 @@ pub struct Entry {
     pub is_dir: bool,
     /// Its length; 0 for a directory.
     pub len_bytes: u64,
+    /// When it was last changed, in seconds since 1970, its clock taken for UTC; 0 for the root.
+    pub modified_seconds: i64,
 }
 
 type Dir<'f, 'd> = fatfs::Dir<'f, Stream<'d>>;
@@ -118,6 +145,7 @@ pub struct Fat<'d> {
     layout: Layout,
     volume_id: Cell<u32>,
     label: Option<String>,
+    time: FatTime,
     /// Below it, as far as known, no cluster is free.
     scan_from: Cell<u32>,
 }
@@ -147,7 +175,8 @@ impl<'d> Fat<'d> {
         let fs = FileSystem::new(Stream::new(Rc::clone(&pages)), options)
             .map_err(|source| fault("open", "/", source))?;
         pages.set_next_free(None);
-        Ok(Self { fs, pages, layout, volume_id: Cell::new(layout.volume_id), label, scan_from })
+        let volume_id = Cell::new(layout.volume_id);
+        Ok(Self { fs, pages, layout, volume_id, label, time, scan_from })
     }
 
     /// The serial number that `blkid` shows as `UUID="1A2B-3C4D"`.
@@ -174,6 +203,18 @@ impl<'d> Fat<'d> {
         Ok(())
     }
 
+    /// Whether it is FAT32 and not FAT16.
+    #[must_use]
+    pub fn is_fat32(&self) -> bool {
+        self.layout.is_fat32
+    }
+
+    /// The bytes in all clusters.
+    #[must_use]
+    pub fn data_bytes(&self) -> u64 {
+        u64::from(self.layout.cluster_count) * self.layout.cluster_len
+    }
+
     /// The volume label, as its entry in the root directory has it.
     #[must_use]
     pub fn label(&self) -> Option<&str> {
@@ -196,7 +237,12 @@ impl<'d> Fat<'d> {
     pub fn stat(&self, path: &str) -> Result<Option<Entry>, Error> {
         self.pages.begin();
         if names(path).next().is_none() {
-            return Ok(Some(Entry { name: String::new(), is_dir: true, len_bytes: 0 }));
+            return Ok(Some(Entry {
+                name: String::new(),
+                is_dir: true,
+                len_bytes: 0,
+                modified_seconds: 0,
+            }));
         }
         Ok(self.find(path)?.map(|entry| to_entry(&entry)))
     }
@@ -260,35 +306,8 @@ impl<'d> Fat<'d> {
     /// [`Error::NoSpace`], [`Error::Name`], [`Error::WrongKind`], before anything is written; else
     /// [`Error::Device`] and [`Error::Corrupt`].
     pub fn write_file(&self, path: &str, bytes: &[u8]) -> Result<(), Error> {
-        check_path(path)?;
-        self.pages.begin();
-        let old_len = match self.find(path)? {
-            Some(entry) if entry.is_dir() => {
-                return Err(Error::WrongKind {
-                    path: path.to_owned(),
-                    found: "a directory",
-                    wanted: "a file",
-                });
-            }
-            Some(entry) => Some(entry.len()),
-            None => None,
-        };
-        if u32::try_from(bytes.len()).is_err() {
-            let len_bytes = bytes.len() as u64;
-            return Err(Error::TooLarge { path: path.to_owned(), len_bytes, limit: u64::from(u32::MAX) });
-        }
-        self.check_space(path, bytes.len() as u64, old_len)?;
-        let (parent, _) = path.trim_matches('/').rsplit_once('/').unwrap_or(("", path));
-        self.make_dirs(parent)?;
-        self.pages.begin();
-        let failed = |source| fault("write", path, source);
-        let mut file = self.fs.root_dir().create_file(path).map_err(failed)?;
-        file.truncate().map_err(failed)?;
-        for piece in bytes.chunks(1 << 20) {
-            self.pages.begin();
-            file.write_all(piece).map_err(failed)?;
-        }
-        file.flush().map_err(failed)
+        let mut source = bytes;
+        self.write_from(path, &mut source, bytes.len() as u64)
     }
 
     /// The directory exists afterwards, and every one above it.
@@ -470,7 +489,13 @@ fn find_in<'f, 'd>(
 
 fn to_entry(entry: &fatfs::DirEntry<'_, Stream<'_>>) -> Entry {
     let is_dir = entry.is_dir();
-    Entry { name: entry.file_name(), is_dir, len_bytes: if is_dir { 0 } else { entry.len() } }
+    let modified_seconds = time::epoch_seconds(entry.modified());
+    Entry {
+        name: entry.file_name(),
+        is_dir,
+        len_bytes: if is_dir { 0 } else { entry.len() },
+        modified_seconds,
+    }
 }
 
 fn names(path: &str) -> impl Iterator<Item = &str> {

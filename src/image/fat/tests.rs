@@ -265,3 +265,105 @@ fn patching_a_large_boot_partition_takes_a_few_milliseconds() {
         println!("open {opened:?}, all {:?}, {} bytes dirty", start.elapsed(), device.dirty_bytes());
     }
 }
+
+/// Sees `fat` closed, and the image judged.
+fn edited(shape: &str, image: Vec<u8>, edit: impl FnOnce(&mut Fat<'_>)) -> Vec<u8> {
+    let device = Overlay::new(Memory::new(image));
+    let mut fat = open(&device).unwrap();
+    edit(&mut fat);
+    fat.close().unwrap_or_else(|error| panic!("{shape}: {error}"));
+    let mut bytes = vec![0; usize::try_from(device.len_bytes()).unwrap()];
+    device.read_at(0, &mut bytes).unwrap();
+    bytes
+}
+
+#[test]
+fn parts_of_files_are_written_where_they_belong() {
+    for (shape, image) in shapes() {
+        let mut wanted = vec![7_u8; 100_000];
+        let after = edited(shape, image, |fat| {
+            let path = "overlays/vc4-kms-v3d.dtbo";
+            // Inside; over the end; past the end; at the end, which is at the end of a cluster.
+            for (offset, len) in [(0_usize, 3), (2047, 2), (99_990, 5000), (110_000, 1), (114_688, 4096)] {
+                if wanted.len() < offset + len {
+                    wanted.resize(offset + len, 0);
+                }
+                wanted[offset..offset + len].fill(0xee);
+                fat.write_at(path, offset as u64, &mut &vec![0xee; len][..], len as u64).unwrap();
+            }
+            assert_eq!(fat.read_file(path, 1 << 20).unwrap(), wanted, "{shape}");
+            for len in [110_001, 110_000, 65_536, 65_535, 70_000, 1, 0, 5] {
+                fat.truncate(path, len as u64).unwrap();
+                wanted.resize(len, 0);
+                assert_eq!(fat.read_file(path, 1 << 20).unwrap(), wanted, "{shape} {len}");
+            }
+            fat.truncate("config.txt", 0).unwrap();
+            fat.write_at("config.txt", 0, &mut &b"a=b"[..], 3).unwrap();
+            let mut content = fat.content("config.txt").unwrap();
+            let mut buf = [0; 2];
+            assert_eq!(content.read(&mut buf).unwrap(), 2);
+            assert_eq!((content.read(&mut buf).unwrap(), buf[0]), (1, b'b'));
+            assert_eq!(content.read(&mut buf).unwrap(), 0);
+            assert!(matches!(fat.truncate("overlays", 0), Err(Error::WrongKind { .. })));
+            assert!(matches!(fat.truncate("gone", 0), Err(Error::NotFound(_))));
+            let short = fat.write_from("short", &mut &b"abc"[..], 4);
+            assert!(matches!(short, Err(Error::Source(_))), "{short:?}");
+            fat.remove("short").unwrap();
+        });
+        check_with_oracles(&after, &[("config.txt", b"a=b"), ("overlays/vc4-kms-v3d.dtbo", &wanted)]);
+    }
+}
+
+#[test]
+fn names_change_as_rename_2_changes_them() {
+    for (shape, image) in shapes() {
+        let after = edited(shape, image, |fat| {
+            fat.make_dir("one/two").unwrap();
+            fat.make_dir("empty").unwrap();
+            fat.write_file("one/two/A long name.txt", b"1").unwrap();
+            fat.write_file("one/b.txt", b"2").unwrap();
+            // Into a subdirectory, out of one, over a file, over an empty directory, only its case.
+            fat.rename("cmdline.txt", "one/two/cmdline.txt").unwrap();
+            fat.rename("one/two", "moved").unwrap();
+            fat.rename("one/b.txt", "config.txt").unwrap();
+            fat.rename("one", "EMPTY").unwrap();
+            fat.rename("moved", "empty/Moved").unwrap();
+            fat.rename("config.txt", "CONFIG.txt").unwrap();
+            assert!(fat.read_dir("").unwrap().iter().any(|entry| entry.name == "CONFIG.txt"));
+            assert!(matches!(fat.rename("gone", "x"), Err(Error::NotFound(_))));
+            assert!(matches!(fat.rename("empty", "Empty/Moved/x"), Err(Error::IntoItself { .. })));
+            assert!(matches!(fat.rename("overlays", "config.txt"), Err(Error::WrongKind { .. })));
+            assert!(matches!(fat.rename("config.txt", "overlays"), Err(Error::WrongKind { .. })));
+            assert!(matches!(fat.rename("empty", "overlays"), Err(Error::NotEmpty(_))));
+        });
+        let files: [(&str, &[u8]); 3] =
+            [("CONFIG.txt", b"2"), ("EMPTY/Moved/cmdline.txt", b"root=x\n"), ("EMPTY/Moved/A long name.txt", b"1")];
+        check_with_oracles(&after, &files);
+    }
+}
+
+#[test]
+fn times_and_labels_are_what_mtools_and_fsck_read() {
+    for (shape, image) in shapes() {
+        let after = edited(shape, image, |fat| {
+            let time = FatTime::from_epoch_seconds(1_000_000_000);
+            for path in ["config.txt", "overlays", "overlays/vc4-kms-v3d.dtbo"] {
+                fat.set_modified(path, time).unwrap();
+                assert_eq!(fat.stat(path).unwrap().unwrap().modified_seconds, 1_000_000_000, "{shape}");
+            }
+            assert!(matches!(fat.set_modified("", time), Err(Error::Name { .. })));
+            for wrong in ["twelve chars", "a/b", "caf\u{e9}"] {
+                assert!(matches!(fat.set_label(wrong), Err(Error::Label { .. })), "{wrong}");
+            }
+            fat.set_label("").unwrap();
+            fat.set_label("new label").unwrap();
+            assert_eq!(fat.label(), Some("NEW LABEL"));
+        });
+        check_with_oracles(&after, &[("config.txt", b"arm_64bit=1\n")]);
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), &after).unwrap();
+        let listing = run(Command::new("mdir").arg("-i").arg(file.path()).arg("::"));
+        assert!(listing.contains("is NEW LABEL"), "{listing}");
+        assert!(listing.contains("2001-09-09   1:46"), "{listing}");
+    }
+}

@@ -29,6 +29,28 @@ impl FatTime {
     }
 }
 
+impl FatTime {
+    /// The date and the time as an entry holds them.
+    pub(super) fn words(self) -> (u16, u16) {
+        let DateTime { date, time } = self.get_current_date_time();
+        let date = date.year.saturating_sub(1980) << 9 | date.month << 5 | date.day;
+        (date, time.hour << 11 | time.min << 5 | time.sec / 2)
+    }
+}
+
+/// Seconds since 1970. What is no date (an entry may hold any bits) counts on from the month before.
+pub(super) fn epoch_seconds(moment: DateTime) -> i64 {
+    let DateTime { date, time } = moment;
+    // Days from civil, the inverse of what is below.
+    let [year, month, day] = [date.year, date.month, date.day].map(i64::from);
+    let (year, month_from_march) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
+    let (era, year_of_era) = (year.div_euclid(400), year.rem_euclid(400));
+    let day_of_year = (153 * month_from_march + 2) / 5 + day - 1;
+    let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
+    let days = era * 146_097 + day_of_era - 719_468;
+    days * 86_400 + i64::from(time.hour) * 3600 + i64::from(time.min) * 60 + i64::from(time.sec)
+}
+
 impl TimeProvider for FatTime {
     fn get_current_date(&self) -> Date {
         // Civil from days, proleptic Gregorian, years counted from March (H. Hinnant, chrono-compatible dates).
@@ -64,6 +86,14 @@ mod tests {
     fn date(seconds: u64) -> (u16, u16, u16) {
         let date = FatTime::from_epoch_seconds(seconds).get_current_date();
         (date.year, date.month, date.day)
+    }
+
+    #[test]
+    fn moments_come_back_as_seconds() {
+        for seconds in [FIRST, 951_782_400, 951_868_798, 1_795_219_200, 4_107_542_398, LAST] {
+            let moment = FatTime::from_epoch_seconds(seconds).get_current_date_time();
+            assert_eq!(epoch_seconds(moment), i64::try_from(seconds).unwrap());
+        }
     }
 
     #[test]
