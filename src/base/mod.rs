@@ -3,6 +3,7 @@
 //! Never does I/O, knows no format. A helper enters here when two layers need it, never in hope.
 
 mod chunks;
+mod date;
 mod digest;
 mod interrupt;
 mod path;
@@ -11,6 +12,7 @@ mod secret;
 mod size;
 
 pub use chunks::ChunkDigests;
+pub use date::Civil;
 pub use digest::{Sha256Digest, Sha256Hasher};
 pub use interrupt::{Interrupt, Interrupted};
 pub use path::{ImagePath, ImagePathError};

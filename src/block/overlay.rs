@@ -248,10 +248,8 @@ mod tests {
     #[test]
     fn what_was_spilled_reads_like_what_was_not() {
         let folder = tempfile::tempdir().unwrap();
-        let (plain, spilling) = (
-            Overlay::new(base()),
-            Overlay::spilling(base(), folder.path().to_owned(), 2 * BLOCK_LEN_U64),
-        );
+        let (plain, spilling) =
+            (Overlay::new(base()), Overlay::spilling(base(), folder.path().to_owned(), 2 * BLOCK_LEN_U64));
         for device in [&plain, &spilling] {
             device.grow(40 * BLOCK_LEN_U64);
             let mut state = 7_u64;

@@ -81,7 +81,8 @@ impl Spill {
             let start = number * BLOCK_LEN_U64;
             let from = offset.max(start);
             let to = end.min(start + count * BLOCK_LEN_U64);
-            let [at, after] = [from - offset, to - offset].map(|at| usize::try_from(at).unwrap_or(usize::MAX));
+            let [at, after] =
+                [from - offset, to - offset].map(|at| usize::try_from(at).unwrap_or(usize::MAX));
             match buf.get_mut(at..after) {
                 Some(piece) => host::read_exact_at(file, piece, slot * BLOCK_LEN_U64 + (from - start)),
                 None => Ok(()),

@@ -6,7 +6,7 @@ use crate::image::table;
 use crate::plan::{Action, Edit, Owner};
 
 use super::Error;
-use super::layout::{Layout, slice};
+use super::layout::{Layout, grow_last, slice};
 use super::system::{Kind, System};
 
 /// Does every edit, in order, but growing first, so that the others have the room. Returns where the partitions
@@ -25,7 +25,11 @@ pub(super) fn apply<B: ReadAt>(
     // Past this byte there was no image, so there is nothing yet.
     let zero_from = overlay.len_bytes().saturating_sub(layout.root.start_bytes);
     let layout = match wanted {
-        Some(len) => grow_partition(overlay, layout, len)?,
+        // pi-gen's root ends with the image too.
+        Some(len) => {
+            grow_last(overlay, &layout.table, &layout.root, len)?;
+            Layout::read(overlay)?
+        }
         None => layout.clone(),
     };
     let boot = slice(overlay, &layout.boot)?;
@@ -41,31 +45,6 @@ pub(super) fn apply<B: ReadAt>(
     }
     system.commit()?;
     Ok(layout)
-}
-
-/// Makes the image `wanted` long and the root partition end where it does. pi-gen's root ends with the image too.
-fn grow_partition<B: ReadAt>(
-    overlay: &Overlay<B>,
-    layout: &Layout,
-    wanted: ByteLen,
-) -> Result<Layout, Error> {
-    let image = ByteLen(overlay.len_bytes());
-    let refuse = |reason| Err(Error::NoGrowing { image, wanted, reason });
-    if wanted < image {
-        return refuse("nothing is ever cut off".to_owned());
-    }
-    if !wanted.0.is_multiple_of(table::SECTOR_LEN) {
-        return refuse(format!("wanted a multiple of {}", table::SECTOR_LEN));
-    }
-    let root = &layout.root;
-    let behind = layout.table.partitions().iter().find(|partition| partition.start_bytes > root.start_bytes);
-    if let Some(behind) = behind {
-        return refuse(format!("partition {} lies behind partition {} (root)", behind.number, root.number));
-    }
-    overlay.grow(wanted.0);
-    let end = table::usable_end(overlay)?;
-    table::set_partition_len(overlay, root.number, end.saturating_sub(root.start_bytes))?;
-    Layout::read(overlay)
 }
 
 fn apply_one(system: &mut System<'_>, device: &dyn Device, action: &Action) -> Result<(), Error> {

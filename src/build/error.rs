@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use crate::base::{ByteLen, ImagePath, Interrupted};
+use crate::block::redo;
 use crate::image::{ext4, fat, table};
 use crate::{block, plan, sink, source};
 
@@ -153,7 +154,7 @@ pub enum Error {
         source: std::io::Error,
     },
     /// The image cannot be given this length.
-    #[error("cannot grow the image of {} bytes to the {} of image.grow: {reason}", image.0, wanted.0)]
+    #[error("cannot grow the image of {} bytes to {}: {reason}", image.0, wanted.0)]
     NoGrowing {
         /// How long it is.
         image: ByteLen,
@@ -176,4 +177,153 @@ pub enum Error {
     /// Ctrl-C.
     #[error(transparent)]
     Interrupted(#[from] Interrupted),
+    /// An image could not be opened for a change in place, or changed.
+    #[error("cannot use {} in place", path.display())]
+    InPlace {
+        /// The image.
+        path: PathBuf,
+        /// Why. [`redo::Error::Incomplete`] is the one after which it is not as it was.
+        #[source]
+        source: Box<redo::Error>,
+    },
+    /// An archive was to be changed.
+    #[error("{} is packed ({format}): only a raw image can be changed in place", path.display())]
+    Packed {
+        /// The archive.
+        path: PathBuf,
+        /// How it is packed.
+        format: &'static str,
+    },
+    /// Neither a partition table nor a filesystem.
+    #[error("{} holds neither a partition table nor an ext4 or FAT filesystem", path.display())]
+    NoFilesystem {
+        /// The image.
+        path: PathBuf,
+        /// Why it is no disk.
+        #[source]
+        source: Box<table::Error>,
+    },
+    /// A partition was named, and there are none.
+    #[error("{} is a bare {kind} filesystem and has no partitions", path.display())]
+    Bare {
+        /// The image.
+        path: PathBuf,
+        /// `ext4` or `FAT`.
+        kind: &'static str,
+    },
+    /// A partition with something else on it.
+    #[error("{place} holds no ext4 or FAT filesystem")]
+    UnknownFilesystem {
+        /// `partition 2` or `the image`.
+        place: String,
+    },
+    /// An ext4 filesystem is no use.
+    #[error("cannot use the ext4 filesystem of {place}")]
+    Ext4 {
+        /// `partition 2` or `the image`.
+        place: String,
+        /// Why.
+        #[source]
+        source: Box<ext4::Error>,
+    },
+    /// A FAT filesystem is no use.
+    #[error("cannot use the FAT filesystem of {place}")]
+    Fat {
+        /// `partition 1` or `the image`.
+        place: String,
+        /// Why.
+        #[source]
+        source: Box<fat::Error>,
+    },
+    /// A path of an ext4 filesystem could not be read or changed.
+    #[error("cannot {verb} {path}")]
+    Ext4Path {
+        /// What was tried.
+        verb: &'static str,
+        /// Where.
+        path: ImagePath,
+        /// Why.
+        #[source]
+        source: Box<ext4::Error>,
+    },
+    /// A path of a FAT filesystem could not be read or changed.
+    #[error("cannot {verb} {path}")]
+    FatPath {
+        /// What was tried.
+        verb: &'static str,
+        /// Where.
+        path: ImagePath,
+        /// Why.
+        #[source]
+        source: Box<fat::Error>,
+    },
+    /// FAT has no such thing.
+    #[error("{path} is on a FAT filesystem, which has no {what}")]
+    FatHasNo {
+        /// Where.
+        path: ImagePath,
+        /// `symlinks`, `modes`, …
+        what: &'static str,
+    },
+    /// Nothing is there.
+    #[error("cannot {verb} {path}: it does not exist")]
+    NoSuchPath {
+        /// What was tried.
+        verb: &'static str,
+        /// Where.
+        path: ImagePath,
+    },
+    /// Something is there already.
+    #[error("cannot {verb} {path}: it already exists")]
+    PathExists {
+        /// What was tried.
+        verb: &'static str,
+        /// Where.
+        path: ImagePath,
+    },
+    /// The directory that it was to be in is none.
+    #[error("cannot {verb} {path}: its directory is {found}")]
+    NoDirectory {
+        /// What was tried.
+        verb: &'static str,
+        /// Where.
+        path: ImagePath,
+        /// `missing` or `no directory`.
+        found: &'static str,
+    },
+    /// A directory was to be removed like a file.
+    #[error("cannot remove {path}: it is a directory")]
+    IsDirectory {
+        /// Where.
+        path: ImagePath,
+    },
+    /// Another filesystem is mounted there or below.
+    #[error("{path} cannot be removed or replaced: the boot partition is mounted there")]
+    Mounted {
+        /// Where.
+        path: ImagePath,
+    },
+    /// A filesystem of a kind that is never grown.
+    #[error("{place} holds a FAT filesystem, which cannot be grown")]
+    CannotGrow {
+        /// `partition 1` or `the image`.
+        place: String,
+    },
+    /// A filesystem was to be made over a partition table.
+    #[error("{} has a partition table: a filesystem is made in a file of its own only", path.display())]
+    HasTable {
+        /// The image.
+        path: PathBuf,
+    },
+    /// A word that does not fit what it is for.
+    #[error("found `{found}`, wanted {wanted}")]
+    BadWord {
+        /// The word.
+        found: String,
+        /// What it should have been.
+        wanted: &'static str,
+    },
+    /// What was to be written could not be read to its end.
+    #[error("cannot read what is to be written")]
+    Input(#[source] std::io::Error),
 }

@@ -8,7 +8,7 @@ use crate::plan::{
 };
 
 use super::Error;
-use super::layout::Layout;
+use super::layout::{Layout, boot_mount_in};
 use super::system::{Kind, System};
 
 /// Configuration files are small; what is larger than this is no text that a plan could edit.
@@ -95,18 +95,8 @@ fn text(system: &mut System<'_>, path: &str) -> Result<Option<String>, Error> {
 fn boot_mount(system: &mut System<'_>) -> Result<ImagePath, Error> {
     let fstab = text(system, "/etc/fstab")?
         .ok_or_else(|| Error::NotAnOs("the root partition has no /etc/fstab".to_owned()))?;
-    let mount = fstab
-        .lines()
-        .map(|line| line.split_whitespace().collect::<Vec<_>>())
-        .find(|fields| {
-            fields.len() >= 3
-                && !fields[0].starts_with('#')
-                && fields[2] == "vfat"
-                && fields[1].starts_with("/boot")
-        })
-        .map(|fields| fields[1].to_owned());
-    match mount {
-        Some(mount) => at(&mount),
+    match boot_mount_in(&fstab) {
+        Some(mount) => at(mount),
         None => {
             Err(Error::NotAnOs("/etc/fstab mounts no vfat partition at /boot or /boot/firmware".to_owned()))
         }

@@ -1,8 +1,11 @@
 //! What can be typed, and the help that teaches it.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::build::disk::Part;
 
 /// Press one Raspberry Pi OS image into many: one finished image per node of a cluster.
 ///
@@ -52,6 +55,49 @@ pub(super) enum Command {
     /// Checks the profile against the base image on the way. Secrets are shown as ***. The seed of all secrets is
     /// made when missing, so that `build` does what was shown.
     Plan(Plan),
+    /// Look into an image or edit it in place: files, directories, attributes, filesystems.
+    ///
+    /// IMAGE is a disk image or a bare ext4 or FAT filesystem. Commands that only read take packed images too
+    /// (.xz, .gz, .zst, .zip) and change nothing. The others change a raw image in place, all of them or none:
+    /// whatever fails, and whenever the power goes, the image is as it was before or as it was to be.
+    #[command(after_help = FS_HELP)]
+    Fs(Fs),
+}
+
+const FS_HELP: &str = "\
+Commands, one as arguments or one a line of a script (POSIX shell quoting, # comments):
+  ls [-l] [-R] PATH          cat PATH                 get PATH LOCAL          put LOCAL PATH
+  append LOCAL PATH          write-at OFFSET LOCAL PATH                       truncate SIZE PATH
+  mkdir [-p] PATH            rm [-r] PATH             mv OLD NEW              ln [-s] TARGET PATH
+  chmod OCTAL PATH           chown UID:GID PATH       touch [-d @SECONDS] PATH
+  stat [--json] PATH         xattr get|set|rm PATH NAME [VALUE]               df
+  grow SIZE                  set-uuid UUID            set-label TEXT          mkfs ext4|fat32 (bare file)
+
+PATH begins with / and is as the running system sees it: /boot/firmware/cmdline.txt is on the boot partition if the \
+image's fstab says so. `put` onto an existing file keeps owner, mode and extended attributes except \
+security.capability; a new file is 0644, a new directory 0755, both root's. Times are SOURCE_DATE_EPOCH when set, \
+else the clock's. SIZE is the new length of the image, as 8GiB. NEW is the whole new name, also when it is a directory.
+
+Exit status: 0 done; 1 failed, image untouched; 2 a command that is none; 3 in use by another process, or refused; \
+4 the disk failed while the image was written: the next command on it finishes the changes.";
+
+#[derive(Clone, Debug, Args)]
+pub(super) struct Fs {
+    /// A disk image, or a filesystem without a partition table.
+    pub(super) image: PathBuf,
+
+    /// Only this partition, whose root is then `/`: boot, root or a number [default: all, as the running system
+    /// sees them].
+    #[arg(long, value_name = "boot|root|N", value_parser = super::fs::part)]
+    pub(super) partition: Option<Part>,
+
+    /// Run the commands of this file, `-` for standard input: all of them, or none when one fails.
+    #[arg(long, value_name = "FILE", conflicts_with = "command", required_unless_present = "command")]
+    pub(super) script: Option<PathBuf>,
+
+    /// One command with its words.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "COMMAND")]
+    pub(super) command: Vec<OsString>,
 }
 
 /// What `build` and `plan` share.

@@ -4,6 +4,7 @@
 mod args;
 mod build;
 mod diff;
+mod fs;
 mod plan;
 mod report;
 mod subject;
@@ -33,6 +34,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let result = match &cli.command {
         Command::Build(args) => build::run(args, &cli.global, &ui),
         Command::Plan(args) => plan::run(args, &cli.global, &ui),
+        Command::Fs(args) => fs::run(args, &cli.global, &ui),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 use std::process::ExitCode;
 
+use crate::build::disk::InPlaceError;
 use crate::plan::profile;
 use crate::{build, source};
 
@@ -12,7 +13,8 @@ pub(super) enum Failure {
     Profile(profile::Faults),
     /// A word on the command line that only this profile could tell is wrong. Exit status 2.
     Usage(anyhow::Error),
-    /// Everything else. Exit status 1: targets appear whole or not at all.
+    /// Everything else. Exit status 1: targets appear whole or not at all. What is refused as unsafe is 3, and what
+    /// left an image incomplete is 4.
     Other(anyhow::Error),
 }
 
@@ -35,11 +37,22 @@ pub(super) fn report(failure: &Failure) -> ExitCode {
     let (text, status) = match failure {
         Failure::Profile(faults) => (draw(faults), 2),
         Failure::Usage(error) => (chain(error), 2),
-        Failure::Other(error) => (chain(error), 1),
+        Failure::Other(error) => (chain(error), error.chain().find_map(status).unwrap_or(1)),
     };
     // Standard error may be closed; the status still tells.
     let _ = io::stderr().write_all(text.as_bytes());
     ExitCode::from(status)
+}
+
+/// The exit status that a cause asks for.
+fn status(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
+    match (find::<InPlaceError>(cause), find::<build::Error>(cause)) {
+        (Some(InPlaceError::InUse(_) | InPlaceError::Foreign { .. }), _) => Some(3),
+        (Some(InPlaceError::Incomplete { .. }), _) => Some(4),
+        (_, Some(build::Error::HasTable { .. })) => Some(3),
+        (_, Some(build::Error::BadWord { .. })) => Some(2),
+        _ => None,
+    }
 }
 
 /// `error:` and a `because:` for each cause. A cause may have several lines: one per fault.
@@ -67,12 +80,27 @@ fn hint(cause: &(dyn std::error::Error + 'static)) -> Option<&'static str> {
         }
         _ => {}
     }
+    match find::<InPlaceError>(cause) {
+        Some(InPlaceError::Foreign { .. }) => {
+            return Some("if the image was replaced on purpose, delete the log; its changes are then lost");
+        }
+        Some(InPlaceError::Incomplete { .. }) => {
+            return Some("keep both files together: the next command on the image finishes the changes");
+        }
+        _ => {}
+    }
     match find::<build::Error>(cause)? {
         build::Error::NoDownload(_) => Some(
             "download the image yourself and name it with image.path in the profile, or with --image FILE",
         ),
         build::Error::Plan(_) => {
             Some("`cardpress plan PROFILE` checks a profile against an image and writes nothing")
+        }
+        build::Error::Packed { .. } => Some("unpack it first, and edit the raw image"),
+        build::Error::Bare { .. } => Some("leave out --partition"),
+        build::Error::Fat { .. } => Some("--partition root works on the root partition alone"),
+        build::Error::NoFilesystem { .. } => {
+            Some("`mkfs ext4` or `mkfs fat32` as the first command makes a filesystem in the file")
         }
         build::Error::RootFull { .. } => {
             Some("set image.grow to a larger size, or leave some files to a first-boot script")

@@ -190,19 +190,60 @@ pub fn remove_leftovers(folder: &Path) -> Result<(), Error> {
     Ok(())
 }
 
+/// A file that is written and has no name yet. Dropped, it is gone.
+#[derive(Debug)]
+pub struct Part {
+    part: NamedTempFile,
+    target: PathBuf,
+}
+
+impl Part {
+    /// Begins a file that is to be `target`, readable by its owner only.
+    ///
+    /// # Errors
+    /// [`Error::Io`]
+    pub fn beside(target: &Path) -> Result<Self, Error> {
+        let failed = |source| Error::Io { action: "create", path: target.to_owned(), source };
+        Ok(Self { part: part_beside(target).map_err(failed)?, target: target.to_owned() })
+    }
+
+    /// Gives it its mode and its name. What had that name before is replaced.
+    ///
+    /// # Errors
+    /// [`Error::Io`]; the target is as it was.
+    pub fn commit(self, mode: u32) -> Result<(), Error> {
+        let Self { part, target } = self;
+        let failed = |action| {
+            let path = target.clone();
+            move |source| Error::Io { action, path, source }
+        };
+        sys::set_mode(part.as_file(), mode).map_err(failed("set the mode of"))?;
+        part.as_file().sync_all().map_err(failed("sync"))?;
+        part.persist(&target).map_err(|error| failed("rename to")(error.error))?;
+        sys::sync_dir(parent_of(&target));
+        Ok(())
+    }
+}
+
+impl io::Write for Part {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.part.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.part.flush()
+    }
+}
+
 /// Writes a small file that appears whole or not at all.
 ///
 /// # Errors
 /// [`Error::Io`]; the target is as it was.
 pub fn write_atomically(path: &Path, bytes: &[u8], mode: u32) -> Result<(), Error> {
-    let failed = |action| move |source| Error::Io { action, path: path.to_owned(), source };
-    let mut part = part_beside(path).map_err(failed("create"))?;
-    sys::set_mode(part.as_file(), mode).map_err(failed("set the mode of"))?;
-    part.write_all(bytes).map_err(failed("write"))?;
-    part.as_file().sync_all().map_err(failed("sync"))?;
-    part.persist(path).map_err(|error| failed("rename to")(error.error))?;
-    sys::sync_dir(parent_of(path));
-    Ok(())
+    let failed = |source| Error::Io { action: "write", path: path.to_owned(), source };
+    let mut part = Part::beside(path)?;
+    part.write_all(bytes).map_err(failed)?;
+    part.commit(mode)
 }
 
 fn parent_of(path: &Path) -> &Path {

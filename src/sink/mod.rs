@@ -3,4 +3,4 @@
 mod file;
 mod sys;
 
-pub use file::{Copy, Error, Options, Pressed, Staged, remove_leftovers, stage, write_atomically};
+pub use file::{Copy, Error, Options, Part, Pressed, Staged, remove_leftovers, stage, write_atomically};

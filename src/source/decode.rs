@@ -34,6 +34,7 @@ pub(super) struct Job<'j> {
     pub(super) format: Format,
     /// Longer is refused.
     pub(super) limit: u64,
+    pub(super) wanted: super::Wanted,
     pub(super) progress: &'j dyn Progress,
     pub(super) interrupt: &'j Interrupt,
 }
@@ -229,7 +230,7 @@ impl Job<'_> {
         let had_head = out.head().len() == 512;
         out.write(bytes).map_err(|source| Error::Unpack { path: self.path.to_owned(), source })?;
         if !had_head && out.head().len() == 512 {
-            super::check_head(self.path, self.format, out.head())?;
+            super::check_head(self.path, self.format, self.wanted, out.head())?;
         }
         Ok(())
     }

@@ -14,6 +14,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::base::{ByteLen, ChunkDigests, Interrupt, Interrupted, Progress, Sha256Digest};
+use crate::block::redo;
 
 pub use self::cache::Cache;
 pub use self::format::Format;
@@ -161,6 +162,15 @@ pub enum Error {
     /// The file changed under us.
     #[error("`{}` was changed while it was read", .0.display())]
     Changed(PathBuf),
+    /// Changes in place are under way, or cannot be finished.
+    #[error("cannot read `{}` as it is", .path.display())]
+    InPlace {
+        /// The image.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: Box<redo::Error>,
+    },
     /// The user asked to stop.
     #[error(transparent)]
     Interrupted(#[from] Interrupted),
@@ -184,8 +194,24 @@ pub struct BaseImage {
     pub digests: ChunkDigests,
 }
 
+/// How the file at `path` is packed.
+///
+/// # Errors
+/// [`Error::Io`], [`Error::NotAFile`], [`Error::Unsupported`].
+pub fn format_of(path: &Path) -> Result<Format, Error> {
+    let failed = |action| move |source| Error::Io { action, path: path.to_owned(), source };
+    if !path.metadata().map_err(failed("open"))?.is_file() {
+        return Err(Error::NotAFile(path.to_owned()));
+    }
+    let file = File::open(path).map_err(failed("open"))?;
+    let head = format::read_head(&file).map_err(failed("read"))?;
+    format::of_head(&head)
+        .map_err(|found| Error::Unsupported { path: path.to_owned(), found: found.to_owned() })
+}
+
 /// Opens the image in the file at `path`, unpacking it into `cache` unless that has been done before. With
-/// `expected`, the file that was named must have this digest.
+/// `expected`, the file that was named must have this digest. Changes of a raw image that were cut off are finished
+/// first.
 ///
 /// # Errors
 /// Any [`Error`]; then nothing stays in the cache.
@@ -196,12 +222,44 @@ pub fn open_base(
     progress: &dyn Progress,
     interrupt: &Interrupt,
 ) -> Result<BaseImage, Error> {
+    open(path, cache, expected, Wanted::Disk, progress, interrupt)
+}
+
+/// Opens a file as [`open_base`] does, whatever is in it: a disk, a filesystem, anything.
+///
+/// # Errors
+/// As for [`open_base`].
+pub fn open_any(
+    path: &Path,
+    cache: &Cache,
+    progress: &dyn Progress,
+    interrupt: &Interrupt,
+) -> Result<BaseImage, Error> {
+    open(path, cache, None, Wanted::Anything, progress, interrupt)
+}
+
+/// What an image has to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wanted {
+    Disk,
+    Anything,
+}
+
+fn open(
+    path: &Path,
+    cache: &Cache,
+    expected: Option<Sha256Digest>,
+    wanted: Wanted,
+    progress: &dyn Progress,
+    interrupt: &Interrupt,
+) -> Result<BaseImage, Error> {
     let failed = |action| move |source| Error::Io { action, path: path.to_owned(), source };
     let canonical = path.canonicalize().map_err(failed("open"))?;
     if !canonical.metadata().map_err(failed("open"))?.is_file() {
         return Err(Error::NotAFile(path.to_owned()));
     }
     let file = File::open(&canonical).map_err(failed("open"))?;
+    share(path, &canonical, &file)?;
     let metadata = file.metadata().map_err(failed("open"))?;
     let head = format::read_head(&file).map_err(failed("read"))?;
     let format = format::of_head(&head)
@@ -215,15 +273,25 @@ pub fn open_base(
         format,
         cache,
         expected,
+        wanted,
         progress,
         interrupt,
     };
     if format != Format::Raw {
         return given.open_archive();
     }
-    check_head(path, format, &head)?;
+    check_head(path, format, wanted, &head)?;
     let (digests, archive_sha256) = given.digest_raw()?;
     Ok(BaseImage { path: canonical, len_bytes: metadata.len(), format, archive_sha256, digests, file })
+}
+
+/// Finishes changes that were cut off, and sees that nobody changes the image while it is open.
+fn share(path: &Path, canonical: &Path, file: &File) -> Result<(), Error> {
+    let failed = |source| Error::InPlace { path: path.to_owned(), source: Box::new(source) };
+    if redo::log_path(canonical).exists() {
+        redo::Target::open(canonical).map_err(failed)?;
+    }
+    redo::share(file, path).map_err(failed)
 }
 
 /// The file that was named, and what to do it with.
@@ -236,6 +304,7 @@ struct Given<'g> {
     format: Format,
     cache: &'g Cache,
     expected: Option<Sha256Digest>,
+    wanted: Wanted,
     progress: &'g dyn Progress,
     interrupt: &'g Interrupt,
 }
@@ -330,7 +399,7 @@ impl Given<'_> {
         let unpacked = self.job(limit).unpack(&mut out);
         self.progress.finish();
         let sha256 = unpacked?;
-        check_head(self.path, self.format, out.head())?;
+        check_head(self.path, self.format, self.wanted, out.head())?;
         let digests = out.finish().map_err(|source| Error::Unpack { path: self.path.to_owned(), source })?;
         Ok((sha256, digests))
     }
@@ -349,6 +418,7 @@ impl Given<'_> {
             file: self.file,
             format: self.format,
             limit,
+            wanted: self.wanted,
             progress: self.progress,
             interrupt: self.interrupt,
         }
@@ -381,9 +451,9 @@ impl Given<'_> {
     }
 }
 
-/// Refuses an image that is no disk.
-fn check_head(path: &Path, format: Format, head: &[u8]) -> Result<(), Error> {
-    match format::no_disk(head) {
+/// Refuses an image that is no disk, where one is wanted.
+fn check_head(path: &Path, format: Format, wanted: Wanted, head: &[u8]) -> Result<(), Error> {
+    match format::no_disk(head).filter(|_| wanted == Wanted::Disk) {
         None => Ok(()),
         Some((offset, found)) => {
             Err(Error::NotAnImage { path: path.to_owned(), format: format.name(), offset, found })

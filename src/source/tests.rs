@@ -309,6 +309,7 @@ fn an_archive_that_unpacks_without_end_is_refused_early() {
     let job = decode::Job {
         path: &path,
         file: &file,
+        wanted: super::Wanted::Disk,
         format: Format::Gz,
         limit: 1 << 20,
         progress: &progress,

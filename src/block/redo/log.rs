@@ -338,7 +338,8 @@ fn read(site: &dyn Site, len: u64) -> Result<Option<Log>, Error> {
         log.records.push(Record { offset, len: size, log_at, crc: u32_at(&head, 12) });
         (at, free_from) = (log_at + size, offset + size);
     }
-    let sound = header.starts_with(MAGIC) && log.records.len() as u64 == count && log.len_after >= log.len_before;
+    let sound =
+        header.starts_with(MAGIC) && log.records.len() as u64 == count && log.len_after >= log.len_before;
     Ok(sound.then_some(log))
 }
 
@@ -365,10 +366,7 @@ fn check_belongs(site: &dyn Site, log: &Log) -> Result<(), Error> {
     };
     let target_len = site.target_len().map_err(failed(site, "ask the length of", false))?;
     if target_len != log.len_before && target_len != log.len_after {
-        return foreign(format!(
-            "it has {target_len} bytes, wanted {} or {}",
-            log.len_before, log.len_after
-        ));
+        return foreign(format!("it has {target_len} bytes, wanted {} or {}", log.len_before, log.len_after));
     }
     for record in &log.records {
         let held = read_target(site, target_len, record.offset, to_usize(record.len))?;

@@ -27,7 +27,7 @@ use crate::block;
 
 pub use log::{Settled, commit, settle};
 pub use site::{Host, Site, log_path};
-pub use view::{Reader, Target, open_to_read};
+pub use view::{Reader, Target, open_to_read, share};
 
 /// Why a file could not be changed in place. Unless a variant says otherwise, it is as it was.
 #[derive(Debug, thiserror::Error)]

@@ -66,10 +66,16 @@ fn lock(taken: Result<(), TryLockError>, path: &Path) -> Result<(), Error> {
         Ok(()) => Ok(()),
         Err(TryLockError::WouldBlock) => Err(Error::InUse(path.to_owned())),
         Err(TryLockError::Error(source)) if source.kind() == io::ErrorKind::Unsupported => Ok(()),
-        Err(TryLockError::Error(source)) => {
-            Err(Error::Io { action: "lock", path: path.to_owned(), source })
-        }
+        Err(TryLockError::Error(source)) => Err(Error::Io { action: "lock", path: path.to_owned(), source }),
     }
+}
+
+/// Takes the shared lock of an open file, which its clones hold with it: nobody changes it meanwhile.
+///
+/// # Errors
+/// [`Error::InUse`], [`Error::Io`].
+pub fn share(file: &File, path: &Path) -> Result<(), Error> {
+    lock(file.try_lock_shared(), path)
 }
 
 /// A file that is only read, with the changes of a whole log laid over it. Holds the shared lock.
@@ -87,7 +93,7 @@ pub fn open_to_read(path: &Path) -> Result<Reader, Error> {
     let failed = |source| Error::Io { action: "open", path: path.to_owned(), source };
     let canonical = regular(path)?;
     let file = File::open(&canonical).map_err(failed)?;
-    lock(file.try_lock_shared(), path)?;
+    share(&file, path)?;
     let site = Host::new(file.try_clone().map_err(failed)?, canonical.clone());
     let through = match look(&site)? {
         Found::Nothing | Found::Torn => None,
@@ -130,7 +136,8 @@ impl ReadAt for Reader {
         for record in log.records.iter().skip(first).take_while(|record| record.offset < end) {
             let from = offset.max(record.offset);
             let to = end.min(record.offset + record.len);
-            let [at, after] = [from - offset, to - offset].map(|at| usize::try_from(at).unwrap_or(usize::MAX));
+            let [at, after] =
+                [from - offset, to - offset].map(|at| usize::try_from(at).unwrap_or(usize::MAX));
             if let Some(piece) = buf.get_mut(at..after) {
                 let len = piece.len();
                 host::read_exact_at(file, piece, record.log_at + (from - record.offset))

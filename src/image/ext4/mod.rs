@@ -43,6 +43,7 @@ mod hash;
 mod htree;
 mod identity;
 mod inode;
+mod lookup;
 mod mapping;
 mod path;
 mod resize_inode;
@@ -197,19 +198,7 @@ impl<'d> Filesystem<'d> {
     /// # Errors
     /// [`Error::NotFound`], or as for [`Self::canonical`].
     pub fn stat(&self, path: &ImagePath, follow_last: bool) -> Result<Stat, Error> {
-        let inode = self.store.locate(path, follow_last)?;
-        Ok(Stat {
-            inode: inode.number,
-            kind: inode.kind()?,
-            mode: inode.mode(),
-            uid: inode.uid(),
-            gid: inode.gid(),
-            len_bytes: inode.size(),
-            links: inode.links(),
-            accessed: inode.accessed(),
-            modified: inode.modified(),
-            changed: inode.changed(),
-        })
+        lookup::to_stat(&self.store.locate(path, follow_last)?)
     }
 
     /// All of the regular file at `path`; symlinks are followed.

@@ -237,12 +237,7 @@ impl<'d> Fat<'d> {
     pub fn stat(&self, path: &str) -> Result<Option<Entry>, Error> {
         self.pages.begin();
         if names(path).next().is_none() {
-            return Ok(Some(Entry {
-                name: String::new(),
-                is_dir: true,
-                len_bytes: 0,
-                modified_seconds: 0,
-            }));
+            return Ok(Some(Entry { name: String::new(), is_dir: true, len_bytes: 0, modified_seconds: 0 }));
         }
         Ok(self.find(path)?.map(|entry| to_entry(&entry)))
     }

@@ -336,8 +336,11 @@ fn names_change_as_rename_2_changes_them() {
             assert!(matches!(fat.rename("config.txt", "overlays"), Err(Error::WrongKind { .. })));
             assert!(matches!(fat.rename("empty", "overlays"), Err(Error::NotEmpty(_))));
         });
-        let files: [(&str, &[u8]); 3] =
-            [("CONFIG.txt", b"2"), ("EMPTY/Moved/cmdline.txt", b"root=x\n"), ("EMPTY/Moved/A long name.txt", b"1")];
+        let files: [(&str, &[u8]); 3] = [
+            ("CONFIG.txt", b"2"),
+            ("EMPTY/Moved/cmdline.txt", b"root=x\n"),
+            ("EMPTY/Moved/A long name.txt", b"1"),
+        ];
         check_with_oracles(&after, &files);
     }
 }

@@ -5,6 +5,8 @@ use std::sync::{Mutex, PoisonError};
 
 use fatfs::{Date, DateTime, Time, TimeProvider};
 
+use crate::base::Civil;
+
 /// 1980-01-01, the first day FAT can write.
 const FIRST: u64 = 315_532_800;
 /// 2107-12-31 23:59:58, the last moment.
@@ -41,7 +43,7 @@ impl FatTime {
 /// Seconds since 1970. What is no date (an entry may hold any bits) counts on from the month before.
 pub(super) fn epoch_seconds(moment: DateTime) -> i64 {
     let DateTime { date, time } = moment;
-    // Days from civil, the inverse of what is below.
+    // Days from civil (H. Hinnant, chrono-compatible dates).
     let [year, month, day] = [date.year, date.month, date.day].map(i64::from);
     let (year, month_from_march) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
     let (era, year_of_era) = (year.div_euclid(400), year.rem_euclid(400));
@@ -53,29 +55,16 @@ pub(super) fn epoch_seconds(moment: DateTime) -> i64 {
 
 impl TimeProvider for FatTime {
     fn get_current_date(&self) -> Date {
-        // Civil from days, proleptic Gregorian, years counted from March (H. Hinnant, chrono-compatible dates).
-        let days = self.0 / 86_400 + 719_468;
-        let (era, day_of_era) = (days / 146_097, days % 146_097);
-        let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-        let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-        let month_from_march = (5 * day_of_year + 2) / 153;
-        let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-        let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
-        let year = era * 400 + year_of_era + u64::from(month <= 2);
-        let small = |value: u64| u16::try_from(value).unwrap_or(0);
-        Date { year: small(year), month: small(month), day: small(day) }
+        self.get_current_date_time().date
     }
 
     fn get_current_date_time(&self) -> DateTime {
-        let second_of_day = self.0 % 86_400;
-        let small = |value: u64| u16::try_from(value).unwrap_or(0);
-        let time = Time {
-            hour: small(second_of_day / 3600),
-            min: small(second_of_day / 60 % 60),
-            sec: small(second_of_day % 60),
-            millis: 0,
-        };
-        DateTime { date: self.get_current_date(), time }
+        let civil = Civil::from_epoch_seconds(i64::try_from(self.0).unwrap_or(0));
+        let year = u16::try_from(civil.year).unwrap_or(0);
+        DateTime {
+            date: Date { year, month: civil.month, day: civil.day },
+            time: Time { hour: civil.hour, min: civil.minute, sec: civil.second, millis: 0 },
+        }
     }
 }
 

@@ -1,0 +1,255 @@
+//! An image that is looked into, or changed in place: a whole disk, or one filesystem without a disk around it.
+//!
+//! ```text
+//! Disk::open_to_read    raw, or packed in any way that `build` reads ─┐
+//! Disk::open_to_write   raw alone, locked                            ─┴▶ Overlay ─▶ Tree ─▶ Volume (ext4, FAT)
+//!                                                      Disk::commit ◀── block::redo
+//! ```
+//!
+//! Whatever is done goes into the overlay; only [`Disk::commit`] touches the file, whole or not at all.
+
+mod local;
+mod tree;
+mod volume;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::base::{ByteLen, Interrupt, Progress};
+use crate::block::redo::{self, Settled, Target};
+use crate::block::{FileDevice, Overlay, ReadAt, Slice};
+use crate::image::table::{self, Partition, Table};
+use crate::source::{self, Cache, Format};
+
+use super::Error;
+use super::layout::{boot_and_root, grow_last, slice};
+use tree::Mounted;
+use volume::Volume;
+
+pub use crate::block::redo::Error as InPlaceError;
+pub use crate::image::ext4::{FileKind, Timestamp};
+pub use local::Input;
+pub use tree::Tree;
+pub use volume::{Listed, Stat, Usage};
+
+/// Edits beyond this move from memory to a temporary file.
+const MEMORY_BYTES: u64 = 64 << 20;
+
+/// Which part of an image paths are about.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Part {
+    /// All of it, as the running system sees it: the boot partition is where the image's fstab mounts it.
+    #[default]
+    System,
+    /// The boot partition alone.
+    Boot,
+    /// The root partition alone.
+    Root,
+    /// The partition with this number alone.
+    Number(u32),
+}
+
+/// A filesystem that can be made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// ext4 with the features that are usual today.
+    Ext4,
+    /// FAT32.
+    Fat32,
+}
+
+/// An opened image.
+pub struct Disk {
+    path: PathBuf,
+    overlay: Overlay<Arc<dyn ReadAt>>,
+    /// `None` when it is only read.
+    target: Option<Target>,
+    part: Part,
+    now: Timestamp,
+    /// Said to the user when everything went well.
+    notes: std::cell::RefCell<Vec<String>>,
+}
+
+impl Disk {
+    /// Opens an image, raw or packed, to look into it. Nothing on the disk changes but the cache, where packed ones are
+    /// unpacked.
+    ///
+    /// # Errors
+    /// [`Error::Base`], [`Error::InPlace`] while somebody else changes it.
+    pub fn open_to_read(
+        path: &Path,
+        part: Part,
+        cache: &Cache,
+        progress: &dyn Progress,
+        interrupt: &Interrupt,
+    ) -> Result<Self, Error> {
+        let source_error = |source| Error::Base { path: path.to_owned(), source: Box::new(source) };
+        let mut notes = Vec::new();
+        let device: Arc<dyn ReadAt> = match source::format_of(path).map_err(source_error)? {
+            Format::Raw => {
+                let reader = redo::open_to_read(path).map_err(in_place(path))?;
+                if reader.is_unfinished() {
+                    notes.push(format!("{} has unfinished changes: reading it with them", path.display()));
+                }
+                Arc::new(reader)
+            }
+            _ => {
+                let unpacked = source::open_any(path, cache, progress, interrupt).map_err(source_error)?;
+                let host = |source| Error::Host { verb: "read", path: path.to_owned(), source };
+                Arc::new(FileDevice::new(unpacked.file).map_err(host)?)
+            }
+        };
+        let overlay = Overlay::spilling(device, std::env::temp_dir(), MEMORY_BYTES);
+        let now = Timestamp::default();
+        let notes = notes.into();
+        Ok(Self { path: path.to_owned(), overlay, target: None, part, now, notes })
+    }
+
+    /// Opens a raw image to change it in place. What is changed gets the time `now`.
+    ///
+    /// # Errors
+    /// [`Error::Packed`]; [`Error::Base`], [`Error::InPlace`].
+    pub fn open_to_write(path: &Path, part: Part, now: Timestamp) -> Result<Self, Error> {
+        let source_error = |source| Error::Base { path: path.to_owned(), source: Box::new(source) };
+        match source::format_of(path).map_err(source_error)? {
+            Format::Raw => {}
+            format => return Err(Error::Packed { path: path.to_owned(), format: format.name() }),
+        }
+        let (target, settled) = Target::open(path).map_err(in_place(path))?;
+        let notes = match settled {
+            Settled::Clean => Vec::new(),
+            Settled::Finished => vec![format!("{}: finished changes that had been cut off", path.display())],
+            Settled::Discarded => {
+                vec![format!("{}: threw away the beginning of changes that had been cut off", path.display())]
+            }
+        };
+        let device: Arc<dyn ReadAt> = Arc::new(target.device().map_err(in_place(path))?);
+        let folder = path.canonicalize().ok().and_then(|path| Some(path.parent()?.to_owned()));
+        let folder = folder.unwrap_or_else(std::env::temp_dir);
+        let overlay = Overlay::spilling(device, folder, MEMORY_BYTES);
+        let notes = notes.into();
+        Ok(Self { path: path.to_owned(), overlay, target: Some(target), part, now, notes })
+    }
+
+    /// What the user should hear, since the last time that was asked.
+    pub fn take_notes(&self) -> Vec<String> {
+        self.notes.take()
+    }
+
+    /// Opens the filesystems, hands them to `work`, and lays what it changed into the overlay.
+    ///
+    /// # Errors
+    /// What `work` says; [`Error::Table`], [`Error::NoPartition`], [`Error::Filesystem`].
+    pub fn with_tree<T, E: From<Error>>(
+        &self,
+        work: impl FnOnce(&mut Tree<'_>) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let (root, boot) = self.partitions()?;
+        let writable = self.target.is_some();
+        // Opened after what they borrow, and so dropped before.
+        let root_slice = self.slice(root.as_ref())?;
+        let boot_slice = self.slice(boot.as_ref())?;
+        let root = Volume::open(&root_slice, root.map(|root| root.number), self.now, writable)?;
+        let mounted = match (boot, root.boot_mount()?) {
+            (Some(boot), Some(at)) => {
+                let volume = Volume::open(&boot_slice, Some(boot.number), self.now, writable)?;
+                Some(Mounted { at, volume })
+            }
+            _ => None,
+        };
+        let mut tree = Tree::new(root, mounted);
+        let done = work(&mut tree)?;
+        tree.flush()?;
+        Ok(done)
+    }
+
+    /// The partition whose root is `/`, and the one that may be mounted below; neither for a bare filesystem.
+    fn partitions(&self) -> Result<(Option<Partition>, Option<Partition>), Error> {
+        let table = match Table::open(&self.overlay) {
+            Ok(table) => table,
+            Err(error @ table::Error::Missing { .. }) => {
+                return match (volume::probe(&self.overlay)?, self.part) {
+                    (None, _) => {
+                        Err(Error::NoFilesystem { path: self.path.clone(), source: Box::new(error) })
+                    }
+                    (Some(_), Part::System) => Ok((None, None)),
+                    (Some(kind), _) => Err(Error::Bare { path: self.path.clone(), kind }),
+                };
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let (boot, root) = boot_and_root(&table);
+        match self.part {
+            Part::Number(number) => Ok((Some(table.partition(number)?.clone()), None)),
+            Part::Boot => Ok((Some(boot?), None)),
+            Part::Root => Ok((Some(root?), None)),
+            Part::System => match (root, boot) {
+                (Ok(root), boot) => Ok((Some(root), boot.ok())),
+                // A disk with nothing but a FAT partition on it.
+                (Err(_), Ok(boot)) => Ok((Some(boot), None)),
+                (Err(error), Err(_)) => Err(error),
+            },
+        }
+    }
+
+    /// Makes the image, the partition and its filesystem longer: the image has `wanted` bytes afterwards, and the
+    /// partition, which must be the last, ends where it does.
+    ///
+    /// # Errors
+    /// [`Error::NoGrowing`], [`Error::NotOnFat`], or as for [`Self::with_tree`].
+    pub fn grow(&self, wanted: ByteLen) -> Result<(), Error> {
+        let before = ByteLen(self.overlay.len_bytes());
+        match self.partitions()?.0 {
+            None => {
+                if wanted < before {
+                    let reason = "nothing is ever cut off".to_owned();
+                    return Err(Error::NoGrowing { image: before, wanted, reason });
+                }
+                self.overlay.grow(wanted.0);
+                self.grow_volume(None, before.0)
+            }
+            Some(partition) => {
+                let table = Table::open(&self.overlay)?;
+                let zero_from = before.0.saturating_sub(partition.start_bytes);
+                grow_last(&self.overlay, &table, &partition, wanted)?;
+                let partition = Table::open(&self.overlay)?.partition(partition.number)?.clone();
+                self.grow_volume(Some(&partition), zero_from)
+            }
+        }
+    }
+
+    /// The bytes of a partition, or of a bare filesystem.
+    fn slice(&self, partition: Option<&Partition>) -> Result<Slice<&Overlay<Arc<dyn ReadAt>>>, Error> {
+        match partition {
+            Some(partition) => slice(&self.overlay, partition),
+            None => Ok(Slice::new(&self.overlay, 0, self.overlay.len_bytes())?),
+        }
+    }
+
+    fn grow_volume(&self, partition: Option<&Partition>, zero_from: u64) -> Result<(), Error> {
+        let device = self.slice(partition)?;
+        let number = partition.map(|partition| partition.number);
+        let mut volume = Volume::open(&device, number, self.now, true)?;
+        volume.grow(device.len_bytes(), zero_from)?;
+        volume.flush()
+    }
+
+    /// Changes the file to what the overlay says, whole or not at all; whether there was anything to change.
+    ///
+    /// # Errors
+    /// [`Error::InPlace`]
+    pub fn commit(self, interrupt: &Interrupt) -> Result<bool, Error> {
+        match &self.target {
+            Some(target) => target.commit(&self.overlay, interrupt).map_err(in_place(&self.path)),
+            None => Ok(false),
+        }
+    }
+}
+
+fn in_place(path: &Path) -> impl Fn(redo::Error) -> Error {
+    let path = path.to_owned();
+    move |source| match source {
+        redo::Error::Interrupted(interrupted) => Error::Interrupted(interrupted),
+        source => Error::InPlace { path: path.clone(), source: Box::new(source) },
+    }
+}

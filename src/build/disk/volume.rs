@@ -1,0 +1,520 @@
+//! One filesystem of an image, ext4 or FAT, with the same words for both.
+
+use std::io::Read;
+
+use serde::Serialize;
+
+use super::{FileKind, Timestamp};
+use crate::base::ImagePath;
+use crate::block::{Device, ReadAt};
+use crate::build::Error;
+use crate::build::layout::boot_mount_in;
+use crate::image::ext4::{self, NewAttributes};
+use crate::image::fat::{self, Content, Fat, FatTime};
+
+/// What vfat shows for everything: FAT has no modes and no owners.
+const FAT_MODE: u16 = 0o755;
+/// An fstab is smaller.
+const FSTAB_LIMIT: u64 = 1 << 20;
+/// Read and written at a time.
+const PIECE: usize = 1 << 20;
+
+/// What is known of a file without its content.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stat {
+    /// What it is.
+    pub kind: FileKind,
+    /// The 12 permission bits; on FAT what a mount would show.
+    pub mode: u16,
+    /// The user it belongs to.
+    pub uid: u32,
+    /// The group it belongs to.
+    pub gid: u32,
+    /// Its length.
+    pub len_bytes: u64,
+    /// How many names it has.
+    pub links: u16,
+    /// The number of its inode; FAT has none.
+    pub inode: Option<u32>,
+    /// When it was last read; FAT does not tell, so it is the next here.
+    pub accessed: Timestamp,
+    /// When its content last changed.
+    pub modified: Timestamp,
+    /// When anything of it last changed.
+    pub changed: Timestamp,
+}
+
+/// A name in a directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// Any bytes but `/` and NUL.
+    pub name: Vec<u8>,
+    /// What it stands for.
+    pub stat: Stat,
+    /// The text of a symlink.
+    pub target: Option<Vec<u8>>,
+}
+
+/// How full a filesystem is. All lengths in bytes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Usage {
+    /// The partition it is on; `None` for a bare filesystem.
+    pub partition: Option<u32>,
+    /// `ext4`, `fat16` or `fat32`.
+    pub kind: &'static str,
+    /// Where it is mounted.
+    pub mounted_on: String,
+    /// Its label.
+    pub label: String,
+    /// Its UUID, or the serial of a FAT.
+    pub uuid: String,
+    /// All of it; of a FAT what its clusters hold.
+    pub len_bytes: u64,
+    /// What is taken.
+    pub used_bytes: u64,
+    /// What is free, what is kept for root included.
+    pub free_bytes: u64,
+    /// How many inodes there are; FAT has none.
+    pub inodes: Option<u32>,
+    /// How many of them are free.
+    pub free_inodes: Option<u32>,
+}
+
+enum Filesystem<'d> {
+    Ext4(Box<ext4::Filesystem<'d>>),
+    Fat(Box<Fat<'d>>),
+}
+
+/// An opened filesystem.
+pub(super) struct Volume<'d> {
+    filesystem: Filesystem<'d>,
+    number: Option<u32>,
+    now: Timestamp,
+}
+
+/// What fills `device`: `ext4` or `FAT`; `None` for anything else.
+pub(super) fn probe(device: &dyn ReadAt) -> Result<Option<&'static str>, Error> {
+    let mut magic = [0; 2];
+    if device.len_bytes() >= 2048 {
+        device.read_at(1080, &mut magic)?;
+    }
+    if magic == [0x53, 0xef] {
+        return Ok(Some("ext4"));
+    }
+    let mut sector = [0; 512];
+    if device.len_bytes() >= 512 {
+        device.read_at(0, &mut sector)?;
+    }
+    let is_fat = sector[510..] == [0x55, 0xaa] && (&sector[54..57] == b"FAT" || &sector[82..85] == b"FAT");
+    Ok(is_fat.then_some("FAT"))
+}
+
+fn to_fat(path: &ImagePath) -> &str {
+    path.as_str().trim_start_matches('/')
+}
+
+fn fat_time(time: Timestamp) -> FatTime {
+    FatTime::from_epoch_seconds(u64::try_from(time.seconds).unwrap_or(0))
+}
+
+impl<'d> Volume<'d> {
+    /// Opens the filesystem that fills `device`, which is partition `number`.
+    pub(super) fn open(
+        device: &'d dyn Device,
+        number: Option<u32>,
+        now: Timestamp,
+        _writable: bool,
+    ) -> Result<Self, Error> {
+        let filesystem = match probe(device)? {
+            Some("ext4") => {
+                let opened = ext4::Filesystem::open(device);
+                let mut root = opened.map_err(|source| ext4_fault(number, source))?;
+                root.set_clock(now);
+                Filesystem::Ext4(Box::new(root))
+            }
+            Some(_) => {
+                let opened = Fat::open(device, fat_time(now));
+                Filesystem::Fat(Box::new(opened.map_err(|source| fat_fault(number, source))?))
+            }
+            None => return Err(Error::UnknownFilesystem { place: place(number) }),
+        };
+        Ok(Self { filesystem, number, now })
+    }
+
+    /// Lays what was changed down on the device.
+    pub(super) fn flush(self) -> Result<(), Error> {
+        let number = self.number;
+        match self.filesystem {
+            Filesystem::Ext4(mut root) => root.commit().map_err(|source| ext4_fault(number, source)),
+            Filesystem::Fat(fat) => fat.close().map_err(|source| fat_fault(number, source)),
+        }
+    }
+
+    /// Where this filesystem's fstab says that the boot partition belongs, links followed.
+    pub(super) fn boot_mount(&self) -> Result<Option<ImagePath>, Error> {
+        let Filesystem::Ext4(root) = &self.filesystem else { return Ok(None) };
+        let fstab = ImagePath::root().join("etc/fstab").map_err(|error| Error::NotAnOs(error.to_string()))?;
+        let bytes = match root.read_file(&fstab, FSTAB_LIMIT) {
+            Ok(bytes) => bytes,
+            Err(
+                ext4::Error::NotFound { .. }
+                | ext4::Error::NotADirectory { .. }
+                | ext4::Error::IsADirectory { .. }
+                | ext4::Error::WrongKind { .. },
+            ) => return Ok(None),
+            Err(error) => return Err(on_ext4("read", &fstab)(error)),
+        };
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        match boot_mount_in(&text).map(str::parse::<ImagePath>) {
+            Some(Ok(at)) => root.canonical(&at, true).map(Some).map_err(on_ext4("read", &at)),
+            _ => Ok(None),
+        }
+    }
+
+    /// `path` with every link followed, the last one too if `follow_last` says so.
+    pub(super) fn canonical(
+        &self,
+        verb: &'static str,
+        path: &ImagePath,
+        follow_last: bool,
+    ) -> Result<ImagePath, Error> {
+        match &self.filesystem {
+            Filesystem::Ext4(root) => root.canonical(path, follow_last).map_err(on_ext4(verb, path)),
+            Filesystem::Fat(_) => Ok(path.clone()),
+        }
+    }
+
+    pub(super) fn stat(&self, path: &ImagePath) -> Result<Option<Stat>, Error> {
+        match &self.filesystem {
+            Filesystem::Ext4(root) => match root.stat(path, false) {
+                Ok(stat) => Ok(Some(of_ext4(&stat))),
+                Err(ext4::Error::NotFound { .. }) => Ok(None),
+                Err(error) => Err(on_ext4("read", path)(error)),
+            },
+            Filesystem::Fat(fat) => {
+                let found = fat.stat(to_fat(path)).map_err(on_fat("read", path))?;
+                Ok(found.map(|entry| of_fat(&entry)))
+            }
+        }
+    }
+
+    pub(super) fn read_link(&self, path: &ImagePath) -> Result<Vec<u8>, Error> {
+        match &self.filesystem {
+            Filesystem::Ext4(root) => root.read_link(path).map_err(on_ext4("read", path)),
+            Filesystem::Fat(_) => Err(fat_cannot(path, "symlinks")),
+        }
+    }
+
+    /// The names in a directory, in the order of their bytes.
+    pub(super) fn list(&self, path: &ImagePath) -> Result<Vec<Listed>, Error> {
+        let mut names: Vec<Listed> = match &self.filesystem {
+            Filesystem::Ext4(root) => {
+                let on = on_ext4("read", path);
+                let listed = root.read_dir(path).and_then(|entries| {
+                    let described = entries.into_iter().map(|entry| {
+                        let (stat, target) = root.describe(entry.inode)?;
+                        Ok(Listed { name: entry.name, stat: of_ext4(&stat), target })
+                    });
+                    described.collect::<Result<Vec<_>, _>>()
+                });
+                listed.map_err(on)?
+            }
+            Filesystem::Fat(fat) => {
+                let entries = fat.read_dir(to_fat(path)).map_err(on_fat("read", path))?;
+                let listed = entries.into_iter().map(|entry| {
+                    let stat = of_fat(&entry);
+                    Listed { name: entry.name.into_bytes(), stat, target: None }
+                });
+                listed.collect()
+            }
+        };
+        names.sort_by(|one, other| one.name.cmp(&other.name));
+        Ok(names)
+    }
+
+    /// Hands the content of a file to `take`, piece by piece.
+    pub(super) fn read<E: From<Error>>(
+        &self,
+        path: &ImagePath,
+        take: &mut dyn FnMut(&[u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let mut buf = vec![0; PIECE];
+        let mut offset = 0;
+        let mut content: Option<Content<'_, 'd>> = None;
+        loop {
+            let count = match &self.filesystem {
+                Filesystem::Ext4(root) => {
+                    root.read_at(path, offset, &mut buf).map_err(on_ext4("read", path))?
+                }
+                Filesystem::Fat(fat) => {
+                    let content = match &mut content {
+                        Some(content) => content,
+                        none => none.insert(fat.content(to_fat(path)).map_err(on_fat("read", path))?),
+                    };
+                    content.read(&mut buf).map_err(on_fat("read", path))?
+                }
+            };
+            if count == 0 {
+                return Ok(());
+            }
+            take(buf.get(..count).unwrap_or_default())?;
+            offset += count as u64;
+        }
+    }
+
+    pub(super) fn write(
+        &mut self,
+        path: &ImagePath,
+        source: &mut dyn Read,
+        len_bytes: u64,
+    ) -> Result<(), Error> {
+        match &mut self.filesystem {
+            Filesystem::Ext4(root) => {
+                root.write_from(path, source, len_bytes, NEW_FILE).map_err(on_ext4("write", path))
+            }
+            Filesystem::Fat(fat) => {
+                fat.write_from(to_fat(path), source, len_bytes).map_err(on_fat("write", path))
+            }
+        }
+    }
+
+    /// Puts what `source` gives at `offset` of a file that exists.
+    pub(super) fn write_at(
+        &mut self,
+        path: &ImagePath,
+        offset: u64,
+        source: &mut dyn Read,
+        len_bytes: u64,
+    ) -> Result<(), Error> {
+        let root = match &mut self.filesystem {
+            Filesystem::Ext4(root) => root,
+            Filesystem::Fat(fat) => {
+                let written = fat.write_at(to_fat(path), offset, source, len_bytes);
+                return written.map_err(on_fat("write", path));
+            }
+        };
+        // An empty piece too: it sees that the file is there.
+        let mut at = offset;
+        let mut left = len_bytes;
+        loop {
+            let mut piece = vec![0; usize::try_from(left).unwrap_or(usize::MAX).min(4 * PIECE)];
+            source.read_exact(&mut piece).map_err(Error::Input)?;
+            root.write_at(path, at, &piece).map_err(on_ext4("write", path))?;
+            at += piece.len() as u64;
+            left -= piece.len() as u64;
+            if left == 0 {
+                return Ok(());
+            }
+        }
+    }
+
+    pub(super) fn truncate(&mut self, path: &ImagePath, len_bytes: u64) -> Result<(), Error> {
+        match &mut self.filesystem {
+            Filesystem::Ext4(root) => root.truncate(path, len_bytes).map_err(on_ext4("write", path)),
+            Filesystem::Fat(fat) => fat.truncate(to_fat(path), len_bytes).map_err(on_fat("write", path)),
+        }
+    }
+
+    /// Makes a directory whose parent exists, and which does not.
+    pub(super) fn make_directory(&mut self, path: &ImagePath) -> Result<(), Error> {
+        match &mut self.filesystem {
+            Filesystem::Ext4(root) => root.mkdir(path, NEW_DIRECTORY).map_err(on_ext4("create", path)),
+            Filesystem::Fat(fat) => fat.make_dir(to_fat(path)).map_err(on_fat("create", path)),
+        }
+    }
+
+    /// Removes what is there, and all below it.
+    pub(super) fn remove(&mut self, path: &ImagePath) -> Result<(), Error> {
+        match &mut self.filesystem {
+            Filesystem::Ext4(root) => root.remove_all(path).map_err(on_ext4("remove", path)),
+            Filesystem::Fat(fat) => fat.remove(to_fat(path)).map_err(on_fat("remove", path)),
+        }
+    }
+
+    pub(super) fn rename(&mut self, from: &ImagePath, to: &ImagePath) -> Result<(), Error> {
+        match &mut self.filesystem {
+            Filesystem::Ext4(root) => root.rename(from, to).map_err(on_ext4("rename", from)),
+            Filesystem::Fat(fat) => fat.rename(to_fat(from), to_fat(to)).map_err(on_fat("rename", from)),
+        }
+    }
+
+    pub(super) fn hard_link(&mut self, existing: &ImagePath, new: &ImagePath) -> Result<(), Error> {
+        self.ext4(new, "hard links")?.hard_link(existing, new).map_err(on_ext4("link", new))
+    }
+
+    pub(super) fn symlink(&mut self, path: &ImagePath, target: &str) -> Result<(), Error> {
+        self.ext4(path, "symlinks")?.symlink(path, target.as_bytes(), 0, 0).map_err(on_ext4("link", path))
+    }
+
+    pub(super) fn set_mode(&mut self, path: &ImagePath, mode: u16) -> Result<(), Error> {
+        self.ext4(path, "modes")?.set_mode(path, mode).map_err(on_ext4("change", path))
+    }
+
+    pub(super) fn set_owner(&mut self, path: &ImagePath, uid: u32, gid: u32) -> Result<(), Error> {
+        self.ext4(path, "owners")?.set_owner(path, uid, gid).map_err(on_ext4("change", path))
+    }
+
+    pub(super) fn set_times(&mut self, path: &ImagePath, time: Timestamp) -> Result<(), Error> {
+        match &mut self.filesystem {
+            Filesystem::Ext4(root) => root.set_times(path, time, time).map_err(on_ext4("change", path)),
+            Filesystem::Fat(fat) => {
+                fat.set_modified(to_fat(path), fat_time(time)).map_err(on_fat("change", path))
+            }
+        }
+    }
+
+    pub(super) fn now(&self) -> Timestamp {
+        self.now
+    }
+
+    fn ext4(&mut self, path: &ImagePath, what: &'static str) -> Result<&mut ext4::Filesystem<'d>, Error> {
+        match &mut self.filesystem {
+            Filesystem::Ext4(root) => Ok(root),
+            Filesystem::Fat(_) => Err(fat_cannot(path, what)),
+        }
+    }
+
+    pub(super) fn usage(&self, mounted_on: String) -> Result<Usage, Error> {
+        let partition = self.number;
+        match &self.filesystem {
+            Filesystem::Ext4(root) => {
+                let block_len = u64::from(root.block_len());
+                let len_bytes = root.len_blocks().saturating_mul(block_len);
+                let free_bytes = root.free_blocks().saturating_mul(block_len);
+                Ok(Usage {
+                    partition,
+                    kind: "ext4",
+                    mounted_on,
+                    label: root.label(),
+                    uuid: uuid::Uuid::from_bytes(root.uuid()).to_string(),
+                    len_bytes,
+                    used_bytes: len_bytes.saturating_sub(free_bytes),
+                    free_bytes,
+                    inodes: Some(root.inodes()),
+                    free_inodes: Some(root.free_inodes()),
+                })
+            }
+            Filesystem::Fat(fat) => {
+                let free_bytes = fat.free_bytes().map_err(|source| fat_fault(self.number, source))?;
+                let serial = fat.volume_id();
+                Ok(Usage {
+                    partition,
+                    kind: if fat.is_fat32() { "fat32" } else { "fat16" },
+                    mounted_on,
+                    label: fat.label().unwrap_or_default().to_owned(),
+                    uuid: format!("{:04X}-{:04X}", serial >> 16, serial & 0xffff),
+                    len_bytes: fat.data_bytes(),
+                    used_bytes: fat.data_bytes().saturating_sub(free_bytes),
+                    free_bytes,
+                    inodes: None,
+                    free_inodes: None,
+                })
+            }
+        }
+    }
+
+    /// Sets the UUID of ext4, or the serial of a FAT, written `1A2B-3C4D`.
+    pub(super) fn set_uuid(&mut self, text: &str) -> Result<(), Error> {
+        let number = self.number;
+        match &mut self.filesystem {
+            Filesystem::Ext4(root) => {
+                let wanted = "a UUID such as 6a1c9d3e-0f42-4a57-9c0e-2b7d8f5e1a90, for this is ext4";
+                let uuid = uuid::Uuid::try_parse(text)
+                    .map_err(|_| Error::BadWord { found: text.to_owned(), wanted })?;
+                root.set_uuid(*uuid.as_bytes()).map_err(|source| ext4_fault(number, source))
+            }
+            Filesystem::Fat(fat) => {
+                let wanted = "a serial such as 1A2B-3C4D, for this is FAT";
+                let serial = serial(text).ok_or_else(|| Error::BadWord { found: text.to_owned(), wanted })?;
+                fat.set_volume_id(serial).map_err(|source| fat_fault(number, source))
+            }
+        }
+    }
+
+    pub(super) fn set_label(&mut self, label: &str) -> Result<(), Error> {
+        let number = self.number;
+        match &mut self.filesystem {
+            Filesystem::Ext4(root) => root.set_label(label).map_err(|source| ext4_fault(number, source)),
+            Filesystem::Fat(fat) => fat.set_label(label).map_err(|source| fat_fault(number, source)),
+        }
+    }
+
+    /// Grows the filesystem to its device of `len_bytes`, which holds zero bytes from `zero_from` on.
+    pub(super) fn grow(&mut self, len_bytes: u64, zero_from: u64) -> Result<(), Error> {
+        match &mut self.filesystem {
+            Filesystem::Ext4(root) => {
+                let block_len = u64::from(root.block_len());
+                let grown = root.grow(len_bytes / block_len, zero_from.div_ceil(block_len));
+                grown.map(drop).map_err(|source| ext4_fault(self.number, source))
+            }
+            Filesystem::Fat(_) => Err(Error::CannotGrow { place: place(self.number) }),
+        }
+    }
+}
+
+const NEW_FILE: NewAttributes = NewAttributes { mode: 0o644, uid: 0, gid: 0 };
+const NEW_DIRECTORY: NewAttributes = NewAttributes { mode: 0o755, uid: 0, gid: 0 };
+
+fn serial(text: &str) -> Option<u32> {
+    let (high, low) = text.split_once('-')?;
+    let is_hex = |half: &str| half.len() == 4 && half.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let half = |half: &str| u32::from_str_radix(half, 16).ok();
+    (is_hex(high) && is_hex(low)).then_some(half(high)? << 16 | half(low)?)
+}
+
+fn of_ext4(stat: &ext4::Stat) -> Stat {
+    Stat {
+        kind: stat.kind,
+        mode: stat.mode,
+        uid: stat.uid,
+        gid: stat.gid,
+        len_bytes: stat.len_bytes,
+        links: stat.links,
+        inode: Some(stat.inode),
+        accessed: stat.accessed,
+        modified: stat.modified,
+        changed: stat.changed,
+    }
+}
+
+fn of_fat(entry: &fat::Entry) -> Stat {
+    let time = Timestamp { seconds: entry.modified_seconds, nanoseconds: 0 };
+    Stat {
+        kind: if entry.is_dir { FileKind::Directory } else { FileKind::Regular },
+        mode: FAT_MODE,
+        uid: 0,
+        gid: 0,
+        len_bytes: entry.len_bytes,
+        links: 1,
+        inode: None,
+        accessed: time,
+        modified: time,
+        changed: time,
+    }
+}
+
+fn place(number: Option<u32>) -> String {
+    number.map_or_else(|| "the image".to_owned(), |number| format!("partition {number}"))
+}
+
+fn ext4_fault(number: Option<u32>, source: ext4::Error) -> Error {
+    Error::Ext4 { place: place(number), source: Box::new(source) }
+}
+
+fn fat_fault(number: Option<u32>, source: fat::Error) -> Error {
+    Error::Fat { place: place(number), source: Box::new(source) }
+}
+
+fn on_ext4(verb: &'static str, path: &ImagePath) -> impl Fn(ext4::Error) -> Error {
+    let path = path.clone();
+    move |source| Error::Ext4Path { verb, path: path.clone(), source: Box::new(source) }
+}
+
+fn on_fat(verb: &'static str, path: &ImagePath) -> impl Fn(fat::Error) -> Error {
+    let path = path.clone();
+    move |source| Error::FatPath { verb, path: path.clone(), source: Box::new(source) }
+}
+
+fn fat_cannot(path: &ImagePath, what: &'static str) -> Error {
+    Error::FatHasNo { path: path.clone(), what }
+}

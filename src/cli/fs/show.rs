@@ -1,0 +1,368 @@
+//! What commands print: for people, or as JSON, one object a line.
+
+use std::fmt::Write as _;
+use std::io::IsTerminal as _;
+
+use serde_json::{Map, Value, json};
+
+use crate::base::{ByteLen, Civil, ImagePath};
+use crate::build;
+use crate::build::disk::{FileKind, Listed, Stat, Timestamp, Tree};
+
+use super::super::report::Failure;
+use super::super::ui;
+
+/// Standard output.
+pub(super) struct Screen {
+    json: bool,
+    /// Then nothing may be printed that would steer it.
+    is_terminal: bool,
+}
+
+impl Screen {
+    pub(super) fn new(json: bool) -> Self {
+        Self { json, is_terminal: std::io::stdout().is_terminal() }
+    }
+
+    pub(super) fn list(
+        &self,
+        tree: &Tree<'_>,
+        path: &ImagePath,
+        long: bool,
+        recursive: bool,
+        json: bool,
+    ) -> Result<(), Failure> {
+        let json = json || self.json;
+        // As ls does: a link to a directory is listed, unless all is to be told of it.
+        let mut stat = tree.stat(path, false)?;
+        if stat.kind == FileKind::Symlink && !long {
+            stat = tree.stat(path, true).unwrap_or(stat);
+        }
+        if stat.kind != FileKind::Directory {
+            let target = match stat.kind {
+                FileKind::Symlink => Some(tree.read_link(path)?),
+                _ => None,
+            };
+            let one = Listed { name: path.as_str().as_bytes().to_vec(), stat, target };
+            return self.print_entries(path, &[one], long, json, None);
+        }
+        let mut pending = vec![path.clone()];
+        let mut first = true;
+        while let Some(dir) = pending.pop() {
+            let entries = tree.list(&dir)?;
+            let heading = recursive.then_some(first);
+            self.print_entries(&dir, &entries, long, json, heading)?;
+            first = false;
+            if recursive {
+                for entry in entries.iter().rev().filter(|entry| entry.stat.kind == FileKind::Directory) {
+                    let name = std::str::from_utf8(&entry.name).ok();
+                    match name.and_then(|name| dir.join(name).ok()) {
+                        Some(below) => pending.push(below),
+                        None => {
+                            let shown = entry.name.escape_ascii();
+                            let wanted = "a name in UTF-8 without control characters";
+                            let found = format!("{dir}/{shown}");
+                            return Err(build::Error::BadWord { found, wanted }.into());
+                        }
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// `heading`: whether it is the first of several.
+    fn print_entries(
+        &self,
+        path: &ImagePath,
+        entries: &[Listed],
+        long: bool,
+        json: bool,
+        heading: Option<bool>,
+    ) -> Result<(), Failure> {
+        if json {
+            let entries: Vec<Value> = entries.iter().map(entry_json).collect();
+            return ui::print(&format!("{}\n", json!({ "path": path.as_str(), "entries": entries })));
+        }
+        let mut out = Vec::new();
+        if let Some(first) = heading {
+            out.extend_from_slice(if first { b"" } else { b"\n" });
+            out.extend_from_slice(&self.name(path.as_str().as_bytes()));
+            out.extend_from_slice(b":\n");
+        }
+        let columns = Columns::of(entries);
+        for entry in entries {
+            if long {
+                out.extend_from_slice(columns.line(&entry.stat).as_bytes());
+            }
+            out.extend_from_slice(&self.name(&entry.name));
+            if let Some(target) = entry.target.as_ref().filter(|_| long) {
+                out.extend_from_slice(b" -> ");
+                out.extend_from_slice(&self.name(target));
+            }
+            out.push(b'\n');
+        }
+        ui::print_bytes(&out)
+    }
+
+    /// A name as it is, or on a terminal so that it is only seen.
+    fn name(&self, name: &[u8]) -> Vec<u8> {
+        if self.is_terminal { visible(name).into_bytes() } else { name.to_vec() }
+    }
+
+    pub(super) fn stat(&self, tree: &Tree<'_>, path: &ImagePath, json: bool) -> Result<(), Failure> {
+        let stat = tree.stat(path, false)?;
+        let target = match stat.kind {
+            FileKind::Symlink => Some(tree.read_link(path)?),
+            _ => None,
+        };
+        if json || self.json {
+            let mut object = stat_json(&stat);
+            object.insert("path".to_owned(), path.as_str().into());
+            if let Some(target) = target {
+                insert_bytes(&mut object, "target", &target);
+            }
+            return ui::print(&format!("{}\n", Value::Object(object)));
+        }
+        let mut text = format!("path: {path}\nkind: {}\nmode: {:04o}\n", stat.kind, stat.mode);
+        let _ = writeln!(text, "owner: {}:{}", stat.uid, stat.gid);
+        let _ = writeln!(text, "length: {} bytes", stat.len_bytes);
+        let _ = writeln!(text, "links: {}", stat.links);
+        if let Some(inode) = stat.inode {
+            let _ = writeln!(text, "inode: {inode}");
+        }
+        for (what, time) in
+            [("accessed", stat.accessed), ("modified", stat.modified), ("changed", stat.changed)]
+        {
+            let Timestamp { seconds, nanoseconds } = time;
+            let _ = writeln!(text, "{what}: {}.{nanoseconds:09} UTC", Civil::from_epoch_seconds(seconds));
+        }
+        if let Some(target) = target {
+            let _ = writeln!(text, "target: {}", visible(&target));
+        }
+        ui::print(&text)
+    }
+
+    /// The value of an attribute: text as it is, anything else in hexadecimal, so that `xattr set` takes it again.
+    pub(super) fn attribute(&self, value: &[u8]) -> Result<(), Failure> {
+        let shown = std::str::from_utf8(value)
+            .ok()
+            .filter(|text| !text.starts_with("0x") && !text.chars().any(char::is_control))
+            .map_or_else(|| hex(value), str::to_owned);
+        ui::print(&format!("{shown}\n"))
+    }
+
+    pub(super) fn usage(&self, tree: &Tree<'_>, json: bool) -> Result<(), Failure> {
+        let all = tree.usage()?;
+        if json || self.json {
+            return ui::print(&format!("{}\n", json!({ "filesystems": all })));
+        }
+        let heading = ["partition", "type", "size", "used", "free", "inodes", "free", "mounted on"];
+        let mut rows = vec![heading.map(str::to_owned)];
+        for usage in &all {
+            let number = |number: Option<u32>| number.map_or_else(|| "-".to_owned(), |n| n.to_string());
+            rows.push([
+                number(usage.partition),
+                usage.kind.to_owned(),
+                ByteLen(usage.len_bytes).to_string(),
+                ByteLen(usage.used_bytes).to_string(),
+                ByteLen(usage.free_bytes).to_string(),
+                number(usage.inodes),
+                number(usage.free_inodes),
+                usage.mounted_on.clone(),
+            ]);
+        }
+        let mut text = String::new();
+        for row in &rows {
+            let padded: Vec<String> = row
+                .iter()
+                .enumerate()
+                .map(|(column, cell)| {
+                    let width = rows.iter().map(|row| row[column].len()).max().unwrap_or(0);
+                    match column {
+                        7 => cell.clone(),
+                        0 | 1 => format!("{cell:<width$}"),
+                        _ => format!("{cell:>width$}"),
+                    }
+                })
+                .collect();
+            let _ = writeln!(text, "{}", padded.join("  "));
+        }
+        ui::print(&text)
+    }
+}
+
+/// How wide the numbers of a listing are.
+struct Columns {
+    links: usize,
+    uid: usize,
+    gid: usize,
+    len: usize,
+}
+
+impl Columns {
+    fn of(entries: &[Listed]) -> Self {
+        let widest = |number: fn(&Stat) -> u64| {
+            entries.iter().map(|entry| number(&entry.stat).to_string().len()).max().unwrap_or(0)
+        };
+        Self {
+            links: widest(|stat| stat.links.into()),
+            uid: widest(|stat| stat.uid.into()),
+            gid: widest(|stat| stat.gid.into()),
+            len: widest(|stat| stat.len_bytes),
+        }
+    }
+
+    /// As `ls -ln --time-style=long-iso` has it, in UTC.
+    fn line(&self, stat: &Stat) -> String {
+        let Self { links, uid, gid, len } = *self;
+        let time = Civil::from_epoch_seconds(stat.modified.seconds).to_string();
+        let minutes = time.rsplit_once(':').map_or(time.as_str(), |(minutes, _)| minutes);
+        format!(
+            "{}{} {:>links$} {:<uid$} {:<gid$} {:>len$} {minutes} ",
+            kind_letter(stat.kind),
+            mode_letters(stat.mode),
+            stat.links,
+            stat.uid,
+            stat.gid,
+            stat.len_bytes,
+        )
+    }
+}
+
+fn kind_letter(kind: FileKind) -> char {
+    match kind {
+        FileKind::Regular => '-',
+        FileKind::Directory => 'd',
+        FileKind::Symlink => 'l',
+        FileKind::CharacterDevice => 'c',
+        FileKind::BlockDevice => 'b',
+        FileKind::Fifo => 'p',
+        FileKind::Socket => 's',
+    }
+}
+
+/// `rwxr-xr-x`, with `s`, `S`, `t` and `T` for the upper three bits.
+fn mode_letters(mode: u16) -> String {
+    let mut letters = String::new();
+    for (shift, special, set, unset) in [(6, 0o4000, 's', 'S'), (3, 0o2000, 's', 'S'), (0, 0o1000, 't', 'T')]
+    {
+        let bits = mode >> shift;
+        letters.push(if bits & 4 != 0 { 'r' } else { '-' });
+        letters.push(if bits & 2 != 0 { 'w' } else { '-' });
+        letters.push(match (mode & special != 0, bits & 1 != 0) {
+            (true, true) => set,
+            (true, false) => unset,
+            (false, true) => 'x',
+            (false, false) => '-',
+        });
+    }
+    letters
+}
+
+/// A name in which nothing can steer a terminal, and which cannot be mistaken for another.
+fn visible(name: &[u8]) -> String {
+    let mut shown = String::new();
+    for chunk in name.utf8_chunks() {
+        for c in chunk.valid().chars() {
+            // Characters that change the order of what follows are no control characters.
+            let steers = c.is_control()
+                || matches!(c, '\u{200e}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+            if steers || c == '\\' { shown.extend(c.escape_default()) } else { shown.push(c) }
+        }
+        for byte in chunk.invalid() {
+            let _ = write!(shown, "\\x{byte:02x}");
+        }
+    }
+    shown
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::from("0x"), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+/// Text under `key`; where the bytes are none, also as they are under `key_hex`.
+fn insert_bytes(object: &mut Map<String, Value>, key: &str, bytes: &[u8]) {
+    object.insert(key.to_owned(), String::from_utf8_lossy(bytes).into());
+    if std::str::from_utf8(bytes).is_err() {
+        object.insert(format!("{key}_hex"), hex(bytes).into());
+    }
+}
+
+fn kind_word(kind: FileKind) -> &'static str {
+    match kind {
+        FileKind::Regular => "file",
+        FileKind::Directory => "directory",
+        FileKind::Symlink => "symlink",
+        FileKind::CharacterDevice => "character-device",
+        FileKind::BlockDevice => "block-device",
+        FileKind::Fifo => "fifo",
+        FileKind::Socket => "socket",
+    }
+}
+
+fn stat_json(stat: &Stat) -> Map<String, Value> {
+    let time = |time: Timestamp| json!({ "seconds": time.seconds, "nanoseconds": time.nanoseconds });
+    let object = json!({
+        "kind": kind_word(stat.kind),
+        "mode": format!("{:04o}", stat.mode),
+        "uid": stat.uid,
+        "gid": stat.gid,
+        "len_bytes": stat.len_bytes,
+        "links": stat.links,
+        "inode": stat.inode,
+        "accessed": time(stat.accessed),
+        "modified": time(stat.modified),
+        "changed": time(stat.changed),
+    });
+    match object {
+        Value::Object(object) => object,
+        _ => Map::new(),
+    }
+}
+
+fn entry_json(entry: &Listed) -> Value {
+    let mut object = stat_json(&entry.stat);
+    insert_bytes(&mut object, "name", &entry.name);
+    if let Some(target) = &entry.target {
+        insert_bytes(&mut object, "target", target);
+    }
+    Value::Object(object)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn modes_are_written_as_ls_writes_them() {
+        for (mode, letters) in [
+            (0o755, "rwxr-xr-x"),
+            (0o640, "rw-r-----"),
+            (0o4755, "rwsr-xr-x"),
+            (0o2644, "rw-r-Sr--"),
+            (0o1777, "rwxrwxrwt"),
+            (0o1776, "rwxrwxrwT"),
+            (0, "---------"),
+        ] {
+            assert_eq!(mode_letters(mode), letters);
+        }
+    }
+
+    #[test]
+    fn a_name_on_a_terminal_steers_nothing() {
+        for (name, shown) in [
+            (&b"caf\xc3\xa9"[..], "caf\u{e9}"),
+            (b"a\x1b[31mb", "a\\u{1b}[31mb"),
+            (b"a\nb", "a\\nb"),
+            (b"a\\nb", "a\\\\nb"),
+            (b"\xff\xfe", "\\xff\\xfe"),
+            ("x\u{202e}gpj".as_bytes(), "x\\u{202e}gpj"),
+        ] {
+            assert_eq!(visible(name), shown);
+        }
+    }
+}
