@@ -271,14 +271,6 @@ impl Filesystem<'_> {
         Ok(())
     }
 
-    /// Sets the 12 permission bits of what is at `path`; symlinks are followed.
-    ///
-    /// # Errors
-    /// [`Error::NotFound`], or as for [`Self::write_file`].
-    pub fn set_mode(&mut self, path: &ImagePath, mode: u16) -> Result<(), Error> {
-        self.change_inode(path, |inode| inode.set_mode(mode))
-    }
-
     /// Sets the owner of what is at `path`; symlinks are followed. The mode stays, set-user-id bits too.
     ///
     /// # Errors
@@ -334,6 +326,7 @@ impl Filesystem<'_> {
             FileKind::Regular => Mapping::default().write(&mut self.store, &mut inode)?,
             _ => {}
         }
+        self.store.inherit_acl(&mut inode, &slot.directory)?;
         self.store.put_inode(inode.clone());
         self.enter(slot.directory, slot.name, &inode)?;
         Ok(inode)

@@ -151,6 +151,40 @@ pub enum Error {
         /// The longest.
         limit_bytes: usize,
     },
+    /// No name of an extended attribute, or one with a prefix that cannot be set here.
+    #[error(
+        "`{name}` is no name for an extended attribute: wanted user., trusted. or security. and up to 255 bytes in all, system.posix_acl_access or system.posix_acl_default"
+    )]
+    XattrName {
+        /// What was asked for, made printable.
+        name: String,
+    },
+    /// The file does not have that extended attribute.
+    #[error("`{path}` has no extended attribute `{name}`")]
+    NoXattr {
+        /// Where.
+        path: String,
+        /// Which, made printable.
+        name: String,
+    },
+    /// The extended attribute does not fit beside the others.
+    #[error(
+        "no room for extended attribute `{name}` of {len_bytes} bytes: all of a file's share its inode and one block of {block_len}"
+    )]
+    XattrRoom {
+        /// Which, made printable.
+        name: String,
+        /// How long its value is.
+        len_bytes: usize,
+        /// The length of a block in bytes.
+        block_len: usize,
+    },
+    /// The bytes that were to be an access control list are none.
+    #[error("not an access control list: {reason}")]
+    BadAcl {
+        /// What is wrong.
+        reason: &'static str,
+    },
     /// The directory has more names than its index can hold.
     #[error(
         "directory is full: its names take {needed_blocks} blocks, its index has room for {limit_blocks}"

@@ -2,7 +2,8 @@
 //! [`Filesystem::commit`] lays them down.
 //!
 //! ```text
-//! edit.rs, identity.rs   what can be done: write, mkdir, link, rename, remove, attributes, UUID, label
+//! edit.rs, identity.rs   what can be done: write, mkdir, link, rename, remove, owner, times, UUID, label
+//! attributes.rs          extended attributes, mode         ─ acl.rs
 //! grow.rs                a longer filesystem            ─ resize_inode.rs
 //! path.rs                paths, with symlinks inside the image
 //! directory.rs           directories as files of entries    ─ dir.rs (one block), htree.rs (the index), hash.rs
@@ -23,9 +24,11 @@
 //!
 //! Spec: Linux `Documentation/filesystems/ext4`. Oracle: `e2fsck -fn`. Left out: the journal (a clean one is empty and
 //! stays so), quota, encryption, inline data, big clusters and the rest of what [`Error::Unsupported`] names;
-//! shrinking; inherited ACLs; copies of superblock and descriptors, but for another UUID, label or length.
+//! shrinking; copies of superblock and descriptors, but for another UUID, label or length.
 
+mod acl;
 mod alloc;
+mod attributes;
 mod bitmap;
 mod block_map;
 mod bytes;
@@ -53,6 +56,7 @@ mod superblock;
 mod tests;
 mod xattr;
 
+pub use attributes::Xattr;
 pub use error::{Corrupt, Error, Refusal};
 pub use features::FeatureNames;
 pub use inode::{FileKind, Timestamp};
@@ -109,7 +113,7 @@ pub struct DirEntry {
 /// What a new file or directory gets; ignored for what exists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NewAttributes {
-    /// The 12 permission bits.
+    /// The 12 permission bits. In a directory with a default access control list only what that allows is given.
     pub mode: u16,
     /// The user it belongs to.
     pub uid: u32,

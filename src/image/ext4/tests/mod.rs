@@ -7,3 +7,4 @@ mod grow;
 mod kept;
 mod spoilt;
 mod support;
+mod xattrs;

@@ -103,6 +103,12 @@ impl Image {
         assert!(sound, "e2fsck {when}: {}\n{said}", output.status);
     }
 
+    /// Lets e2fsck repair what a test did with debugfs.
+    pub(super) fn repair(&self) {
+        let output = output(Command::new("e2fsck").arg("-fy").arg(self.path()));
+        assert_eq!(output.status.code(), Some(1), "{}", String::from_utf8_lossy(&output.stdout));
+    }
+
     /// What debugfs answers.
     pub(super) fn debugfs(&self, request: &str) -> String {
         String::from_utf8(self.debugfs_bytes(request)).unwrap()
