@@ -5,5 +5,6 @@ mod gate;
 #[cfg(unix)]
 mod grow;
 mod kept;
+mod recover;
 mod spoilt;
 mod support;
