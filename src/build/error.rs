@@ -273,6 +273,14 @@ pub enum Error {
         /// Where.
         path: ImagePath,
     },
+    /// It has other attributes, or none.
+    #[error("{path} has no extended attribute `{}`", name.escape_debug())]
+    NoAttribute {
+        /// Where.
+        path: ImagePath,
+        /// The one that was asked for.
+        name: String,
+    },
     /// Something is there already.
     #[error("cannot {verb} {path}: it already exists")]
     PathExists {

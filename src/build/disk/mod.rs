@@ -27,7 +27,7 @@ use tree::Mounted;
 use volume::Volume;
 
 pub use crate::block::redo::Error as InPlaceError;
-pub use crate::image::ext4::{FileKind, Timestamp};
+pub use crate::image::ext4::{FileKind, Timestamp, Xattr};
 pub use local::Input;
 pub use tree::Tree;
 pub use volume::{Listed, Stat, Usage};
@@ -145,14 +145,14 @@ impl Disk {
         work: impl FnOnce(&mut Tree<'_>) -> Result<T, E>,
     ) -> Result<T, E> {
         let (root, boot) = self.partitions()?;
-        let writable = self.target.is_some();
+        let mut say = |note| self.notes.borrow_mut().push(note);
         // Opened after what they borrow, and so dropped before.
         let root_slice = self.slice(root.as_ref())?;
         let boot_slice = self.slice(boot.as_ref())?;
-        let root = Volume::open(&root_slice, root.map(|root| root.number), self.now, writable)?;
+        let root = Volume::open(&root_slice, root.map(|root| root.number), self.now, &mut say)?;
         let mounted = match (boot, root.boot_mount()?) {
             (Some(boot), Some(at)) => {
-                let volume = Volume::open(&boot_slice, Some(boot.number), self.now, writable)?;
+                let volume = Volume::open(&boot_slice, Some(boot.number), self.now, &mut say)?;
                 Some(Mounted { at, volume })
             }
             _ => None,
@@ -229,7 +229,8 @@ impl Disk {
     fn grow_volume(&self, partition: Option<&Partition>, zero_from: u64) -> Result<(), Error> {
         let device = self.slice(partition)?;
         let number = partition.map(|partition| partition.number);
-        let mut volume = Volume::open(&device, number, self.now, true)?;
+        let mut say = |note| self.notes.borrow_mut().push(note);
+        let mut volume = Volume::open(&device, number, self.now, &mut say)?;
         volume.grow(device.len_bytes(), zero_from)?;
         volume.flush()
     }
@@ -253,3 +254,13 @@ fn in_place(path: &Path) -> impl Fn(redo::Error) -> Error {
         source => Error::InPlace { path: path.clone(), source: Box::new(source) },
     }
 }
+
+// BEGIN SHIM
+impl Disk {
+    /// shim
+    pub fn make(&self, kind: Kind) -> Result<(), Error> {
+        let _ = kind;
+        Err(Error::CannotGrow { place: String::new() })
+    }
+}
+// END SHIM

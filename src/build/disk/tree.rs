@@ -3,7 +3,7 @@
 use std::io::Read;
 
 use super::volume::{Listed, Stat, Usage, Volume};
-use super::{FileKind, Timestamp};
+use super::{FileKind, Timestamp, Xattr};
 use crate::base::ImagePath;
 use crate::build::Error;
 
@@ -251,6 +251,46 @@ impl<'d> Tree<'d> {
         self.volume_mut(&place).set_owner(&place.path, uid, gid)
     }
 
+    /// The extended attributes of what is at `path`, by name: FAT has none. Links are followed.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchPath`], or what keeps them from being read.
+    pub fn xattrs(&self, path: &ImagePath) -> Result<Vec<Xattr>, Error> {
+        let place = self.place("read", path, true)?;
+        self.found("read", path, &place)?;
+        self.volume(&place).xattrs(&place.path)
+    }
+
+    /// The value of an extended attribute; links are followed.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchPath`], [`Error::NoAttribute`], [`Error::FatHasNo`].
+    pub fn xattr(&self, path: &ImagePath, name: &str) -> Result<Vec<u8>, Error> {
+        let place = self.place("read", path, true)?;
+        self.found("read", path, &place)?;
+        self.volume(&place).xattr(&place.path, name)
+    }
+
+    /// Sets an extended attribute; links are followed.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchPath`], [`Error::FatHasNo`], or what keeps it from being set.
+    pub fn set_xattr(&mut self, path: &ImagePath, name: &str, value: &[u8]) -> Result<(), Error> {
+        let place = self.place("change", path, true)?;
+        self.found("change", path, &place)?;
+        self.volume_mut(&place).set_xattr(&place.path, name, value)
+    }
+
+    /// Takes an extended attribute away; links are followed.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchPath`], [`Error::NoAttribute`], [`Error::FatHasNo`].
+    pub fn remove_xattr(&mut self, path: &ImagePath, name: &str) -> Result<(), Error> {
+        let place = self.place("change", path, true)?;
+        self.found("change", path, &place)?;
+        self.volume_mut(&place).remove_xattr(&place.path, name)
+    }
+
     /// Sets when the file was last read and changed, to now when no time is given; makes an empty one when there is
     /// none. Links are followed.
     ///
@@ -311,30 +351,3 @@ impl<'d> Tree<'d> {
         }
     }
 }
-
-// BEGIN SHIM
-impl Tree<'_> {
-    /// shim
-    pub fn xattr(&self, path: &ImagePath, name: &str) -> Result<Vec<u8>, Error> {
-        let _ = name;
-        Err(Error::FatHasNo { path: path.clone(), what: "x" })
-    }
-    /// shim
-    pub fn set_xattr(&mut self, path: &ImagePath, name: &str, _v: &[u8]) -> Result<(), Error> {
-        let _ = name;
-        Err(Error::FatHasNo { path: path.clone(), what: "x" })
-    }
-    /// shim
-    pub fn remove_xattr(&mut self, path: &ImagePath, name: &str) -> Result<(), Error> {
-        let _ = name;
-        Err(Error::FatHasNo { path: path.clone(), what: "x" })
-    }
-}
-impl super::Disk {
-    /// shim
-    pub fn make(&self, kind: super::Kind) -> Result<(), Error> {
-        let _ = kind;
-        Err(Error::CannotGrow { place: String::new() })
-    }
-}
-// END SHIM

@@ -9,7 +9,7 @@ use crate::base::ImagePath;
 use crate::block::{Device, ReadAt};
 use crate::build::Error;
 use crate::build::layout::boot_mount_in;
-use crate::image::ext4::{self, NewAttributes};
+use crate::image::ext4::{self, NewAttributes, Xattr};
 use crate::image::fat::{self, Content, Fat, FatTime};
 
 /// What vfat shows for everything: FAT has no modes and no owners.
@@ -118,15 +118,20 @@ fn fat_time(time: Timestamp) -> FatTime {
 }
 
 impl<'d> Volume<'d> {
-    /// Opens the filesystem that fills `device`, which is partition `number`.
+    /// Opens the filesystem that fills `device`, which is partition `number`. What an unclean end left in a journal is
+    /// replayed first, which `say` is told of.
     pub(super) fn open(
         device: &'d dyn Device,
         number: Option<u32>,
         now: Timestamp,
-        _writable: bool,
+        say: &mut dyn FnMut(String),
     ) -> Result<Self, Error> {
         let filesystem = match probe(device)? {
             Some("ext4") => {
+                let recovered = ext4::recover(device).map_err(|source| ext4_fault(number, source))?;
+                if recovered != ext4::Recovered::default() {
+                    say(recovery(number, &recovered));
+                }
                 let opened = ext4::Filesystem::open(device);
                 let mut root = opened.map_err(|source| ext4_fault(number, source))?;
                 root.set_clock(now);
@@ -363,6 +368,32 @@ impl<'d> Volume<'d> {
         }
     }
 
+    pub(super) fn xattrs(&self, path: &ImagePath) -> Result<Vec<Xattr>, Error> {
+        match &self.filesystem {
+            Filesystem::Ext4(root) => root.xattrs(path).map_err(on_ext4("read", path)),
+            Filesystem::Fat(_) => Ok(Vec::new()),
+        }
+    }
+
+    pub(super) fn xattr(&self, path: &ImagePath, name: &str) -> Result<Vec<u8>, Error> {
+        let Filesystem::Ext4(root) = &self.filesystem else { return Err(fat_cannot(path, XATTRS)) };
+        let value = root.xattr(path, name.as_bytes()).map_err(on_ext4("read", path))?;
+        value.ok_or_else(|| Error::NoAttribute { path: path.clone(), name: name.to_owned() })
+    }
+
+    pub(super) fn set_xattr(&mut self, path: &ImagePath, name: &str, value: &[u8]) -> Result<(), Error> {
+        let set = self.ext4(path, XATTRS)?.set_xattr(path, name.as_bytes(), value);
+        set.map_err(on_ext4("change", path))
+    }
+
+    pub(super) fn remove_xattr(&mut self, path: &ImagePath, name: &str) -> Result<(), Error> {
+        let root = self.ext4(path, XATTRS)?;
+        if root.xattr(path, name.as_bytes()).map_err(on_ext4("read", path))?.is_none() {
+            return Err(Error::NoAttribute { path: path.clone(), name: name.to_owned() });
+        }
+        root.remove_xattr(path, name.as_bytes()).map_err(on_ext4("change", path))
+    }
+
     pub(super) fn now(&self) -> Timestamp {
         self.now
     }
@@ -452,6 +483,7 @@ impl<'d> Volume<'d> {
     }
 }
 
+const XATTRS: &str = "extended attributes";
 const NEW_FILE: NewAttributes = NewAttributes { mode: 0o644, uid: 0, gid: 0 };
 const NEW_DIRECTORY: NewAttributes = NewAttributes { mode: 0o755, uid: 0, gid: 0 };
 
@@ -495,6 +527,15 @@ fn of_fat(entry: &fat::Entry) -> Stat {
 
 fn place(number: Option<u32>) -> String {
     number.map_or_else(|| "the image".to_owned(), |number| format!("partition {number}"))
+}
+
+fn recovery(number: Option<u32>, recovered: &ext4::Recovered) -> String {
+    let ext4::Recovered { transactions, blocks, orphans } = recovered;
+    format!(
+        "{} was not unmounted cleanly: recovered its journal ({transactions} transactions, {blocks} blocks, \
+         {orphans} orphans)",
+        place(number)
+    )
 }
 
 fn ext4_fault(number: Option<u32>, source: ext4::Error) -> Error {

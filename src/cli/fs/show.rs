@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use crate::base::{ByteLen, Civil, ImagePath};
 use crate::build;
-use crate::build::disk::{FileKind, Listed, Stat, Timestamp, Tree};
+use crate::build::disk::{FileKind, Listed, Stat, Timestamp, Tree, Xattr};
 
 use super::super::report::Failure;
 use super::super::ui;
@@ -119,8 +119,18 @@ impl Screen {
         if json || self.json {
             let mut object = stat_json(&stat);
             object.insert("path".to_owned(), path.as_str().into());
-            if let Some(target) = target {
-                insert_bytes(&mut object, "target", &target);
+            match target {
+                Some(target) => insert_bytes(&mut object, "target", &target),
+                None => {
+                    let xattrs = tree.xattrs(path)?;
+                    let shown = xattrs.iter().map(|Xattr { name, value }| {
+                        let mut xattr = Map::new();
+                        insert_bytes(&mut xattr, "name", name);
+                        xattr.insert("value_hex".to_owned(), hex(value).into());
+                        Value::Object(xattr)
+                    });
+                    object.insert("xattrs".to_owned(), shown.collect());
+                }
             }
             return ui::print(&format!("{}\n", Value::Object(object)));
         }
@@ -137,19 +147,22 @@ impl Screen {
             let Timestamp { seconds, nanoseconds } = time;
             let _ = writeln!(text, "{what}: {}.{nanoseconds:09} UTC", Civil::from_epoch_seconds(seconds));
         }
-        if let Some(target) = target {
-            let _ = writeln!(text, "target: {}", visible(&target));
+        match target {
+            Some(target) => {
+                let _ = writeln!(text, "target: {}", visible(&target));
+            }
+            None => {
+                for Xattr { name, value } in tree.xattrs(path)? {
+                    let _ = writeln!(text, "xattr: {}={}", visible(&name), value_text(&value));
+                }
+            }
         }
         ui::print(&text)
     }
 
     /// The value of an attribute: text as it is, anything else in hexadecimal, so that `xattr set` takes it again.
     pub(super) fn attribute(&self, value: &[u8]) -> Result<(), Failure> {
-        let shown = std::str::from_utf8(value)
-            .ok()
-            .filter(|text| !text.starts_with("0x") && !text.chars().any(char::is_control))
-            .map_or_else(|| hex(value), str::to_owned);
-        ui::print(&format!("{shown}\n"))
+        ui::print(&format!("{}\n", value_text(value)))
     }
 
     pub(super) fn usage(&self, tree: &Tree<'_>, json: bool) -> Result<(), Failure> {
@@ -275,6 +288,13 @@ fn visible(name: &[u8]) -> String {
         }
     }
     shown
+}
+
+fn value_text(value: &[u8]) -> String {
+    std::str::from_utf8(value)
+        .ok()
+        .filter(|text| !text.starts_with("0x") && !text.chars().any(char::is_control))
+        .map_or_else(|| hex(value), str::to_owned)
 }
 
 fn hex(bytes: &[u8]) -> String {

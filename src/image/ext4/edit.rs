@@ -374,7 +374,7 @@ impl Filesystem<'_> {
     }
 
     /// Lets go of an inode that lost a name; with its last one everything it holds is freed.
-    fn release(&mut self, mut inode: Inode) -> Result<(), Error> {
+    pub(super) fn release(&mut self, mut inode: Inode) -> Result<(), Error> {
         inode.check_editable()?;
         if inode.number == ROOT {
             return Err(corrupt("an entry names the root directory"));
@@ -396,7 +396,7 @@ impl Filesystem<'_> {
     }
 
     /// Whether `i_block` leads to blocks: not for devices, nor for a symlink whose text lies there.
-    fn has_mapping(&self, inode: &Inode, kind: FileKind) -> bool {
+    pub(super) fn has_mapping(&self, inode: &Inode, kind: FileKind) -> bool {
         let xattr_sectors = if inode.xattr_block() == 0 { 0 } else { self.store.block_len() as u64 / 512 };
         match kind {
             FileKind::Regular | FileKind::Directory => true,

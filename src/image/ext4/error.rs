@@ -240,6 +240,12 @@ pub enum Refusal {
     /// Files deleted while open are still to be freed.
     #[error("it has orphaned inodes to clean up")]
     Orphans,
+    /// The journal ends in fast commits, which are not replayed here.
+    #[error("its journal holds fast commits, which only the kernel and e2fsck replay")]
+    FastCommits,
+    /// The journal is not in the filesystem.
+    #[error("its journal is on another device")]
+    ExternalJournal,
     /// The UUID is part of how names are encrypted.
     #[error("feature stable_inodes forbids another UUID")]
     StableInodes,

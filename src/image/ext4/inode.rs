@@ -297,6 +297,15 @@ impl Inode {
         Ok(())
     }
 
+    /// When the inode was deleted; of an orphan, the number of the next one.
+    pub(super) fn deleted(&self) -> u32 {
+        u32_at(&self.raw, 0x14)
+    }
+
+    pub(super) fn clear_deleted(&mut self) {
+        put(&mut self.raw, 0x14, &[0; 4]);
+    }
+
     pub(super) fn flags(&self) -> u32 {
         u32_at(&self.raw, 0x20)
     }

@@ -5,6 +5,7 @@
 //! edit.rs, identity.rs   what can be done: write, mkdir, link, rename, remove, owner, times, UUID, label
 //! attributes.rs          extended attributes, mode         ─ acl.rs
 //! grow.rs                a longer filesystem            ─ resize_inode.rs
+//! recover.rs             what an unclean end left behind ─ journal.rs, orphan.rs
 //! path.rs                paths, with symlinks inside the image
 //! directory.rs           directories as files of entries    ─ dir.rs (one block), htree.rs (the index), hash.rs
 //! file.rs, xattr.rs      content, extended attributes
@@ -22,8 +23,8 @@
 //! - The same edits on the same filesystem give the same bytes; the host's clock is never asked
 //!   ([`Filesystem::set_clock`]).
 //!
-//! Spec: Linux `Documentation/filesystems/ext4`. Oracle: `e2fsck -fn`. Left out: the journal (a clean one is empty and
-//! stays so), quota, encryption, inline data, big clusters and the rest of what [`Error::Unsupported`] names;
+//! Spec: Linux `Documentation/filesystems/ext4`. Oracle: `e2fsck -fn`. Left out: writing through the journal (a clean one
+//! is empty and stays so), quota, encryption, inline data, big clusters and the rest of what [`Error::Unsupported`] names;
 //! shrinking; copies of superblock and descriptors, but for another UUID, label or length.
 
 mod acl;
@@ -46,9 +47,12 @@ mod hash;
 mod htree;
 mod identity;
 mod inode;
+mod journal;
 mod lookup;
 mod mapping;
+mod orphan;
 mod path;
+mod recover;
 mod resize_inode;
 mod store;
 mod superblock;
@@ -60,6 +64,7 @@ pub use attributes::Xattr;
 pub use error::{Corrupt, Error, Refusal};
 pub use features::FeatureNames;
 pub use inode::{FileKind, Timestamp};
+pub use recover::{Recovered, recover};
 
 use crate::base::ImagePath;
 use crate::block::Device;
@@ -128,9 +133,12 @@ impl<'d> Filesystem<'d> {
     /// [`Error::NotExt4`]; [`Error::Unsupported`] with the names of features that cannot be written;
     /// [`Error::Refused`] when it was not unmounted cleanly; [`Error::Corrupt`].
     pub fn open(device: &'d dyn Device) -> Result<Self, Error> {
-        let store = Store::open(device)?;
+        Store::open(device).map(Self::new)
+    }
+
+    fn new(store: Store<'d>) -> Self {
         let clock = Timestamp { seconds: store.superblock.write_time(), nanoseconds: 0 };
-        Ok(Self { store, clock, backups: false, poisoned: false })
+        Self { store, clock, backups: false, poisoned: false }
     }
 
     /// The UUID.

@@ -46,9 +46,16 @@ struct Undo {
 impl<'d> Store<'d> {
     /// Reads superblock and descriptors, and checks them.
     pub(super) fn open(device: &'d dyn Device) -> Result<Self, Error> {
-        let mut raw = vec![0; superblock::LEN];
-        device.read_at(superblock::OFFSET, &mut raw).map_err(|source| Error::Device { block: 0, source })?;
-        let mut superblock = Superblock::parse(raw, device.len_bytes())?;
+        Self::with_superblock(device, Superblock::parse(read_superblock(device)?, device.len_bytes())?)
+    }
+
+    /// As [`Self::open`], whatever the state: for recovery.
+    pub(super) fn open_in_any_state(device: &'d dyn Device) -> Result<Self, Error> {
+        let raw = read_superblock(device)?;
+        Self::with_superblock(device, Superblock::parse_in_any_state(raw, device.len_bytes())?)
+    }
+
+    fn with_superblock(device: &'d dyn Device, mut superblock: Superblock) -> Result<Self, Error> {
         let groups = read_groups(device, &superblock)?;
         // The kernel keeps the totals lazily; the groups are right.
         superblock.set_free_blocks(groups.iter().map(|group| u64::from(group.free_blocks())).sum());
@@ -194,7 +201,7 @@ impl<'d> Store<'d> {
         self.write_data(block, at, bytes)
     }
 
-    fn write_data(&self, block: u64, at: u64, bytes: &[u8]) -> Result<(), Error> {
+    pub(super) fn write_data(&self, block: u64, at: u64, bytes: &[u8]) -> Result<(), Error> {
         let offset = self.offset(block, at)?;
         self.device.write_at(offset, bytes).map_err(|source| Error::Device { block, source })
     }
@@ -382,6 +389,12 @@ fn restore<K: Ord, V>(held: &mut BTreeMap<K, V>, undo: BTreeMap<K, Option<V>>) {
             None => held.remove(&key),
         };
     }
+}
+
+fn read_superblock(device: &dyn Device) -> Result<Vec<u8>, Error> {
+    let mut raw = vec![0; superblock::LEN];
+    device.read_at(superblock::OFFSET, &mut raw).map_err(|source| Error::Device { block: 0, source })?;
+    Ok(raw)
 }
 
 /// Reads the descriptor table, which follows the superblock's block.

@@ -8,6 +8,8 @@ use super::checksum::{Checksums, crc32c};
 use super::error::{Error, Refusal, corrupt};
 use super::features::{Features, compat, incompat, ro_compat};
 
+mod state;
+
 /// Where it lies, whatever the block size, and how long it is.
 pub(super) const OFFSET: u64 = 1024;
 pub(super) const LEN: usize = 1024;
@@ -37,6 +39,13 @@ pub(super) struct Superblock {
 impl Superblock {
     /// Checks the geometry and the gate: features, state, checksum. `device_len` bounds the block count.
     pub(super) fn parse(raw: Vec<u8>, device_len: u64) -> Result<Self, Error> {
+        let superblock = Self::parse_in_any_state(raw, device_len)?;
+        superblock.check_state()?;
+        Ok(superblock)
+    }
+
+    /// As [`Self::parse`], but for the state: for who is about to put it right.
+    pub(super) fn parse_in_any_state(raw: Vec<u8>, device_len: u64) -> Result<Self, Error> {
         let magic = u16_at(&raw, 0x38);
         if magic != MAGIC {
             return Err(Error::NotExt4 { magic });
@@ -58,9 +67,7 @@ impl Superblock {
         if !in_the_way.0.is_empty() {
             return Err(Error::Unsupported(in_the_way));
         }
-        let superblock = Self::geometry(raw, features, device_len)?;
-        superblock.check_state()?;
-        Ok(superblock)
+        Self::geometry(raw, features, device_len)
     }
 
     /// Takes the geometry out, every number in its bounds.

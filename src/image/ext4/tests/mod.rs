@@ -5,6 +5,7 @@ mod gate;
 #[cfg(unix)]
 mod grow;
 mod kept;
+mod recover;
 mod spoilt;
 mod support;
 mod xattrs;
