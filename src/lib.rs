@@ -14,15 +14,18 @@
 //! | [`build`]  | the conductor: one plan and one base make one pressed image | knows no flags, no terminal, no TOML |
 //! | [`plan`]   | intent as values: profile, cluster, edits | touches no disk, network, clock or randomness |
 //! | [`source`] | where base images come from: archives, the cache | knows no nodes |
-//! | [`sink`]   | where pressed images go | knows no nodes; it alone writes what lasts |
+//! | [`sink`]   | where pressed images go | knows no nodes |
 //! | [`image`]  | what the bytes mean: partition tables, FAT, ext4 | has not heard of Raspberry Pi |
-//! | [`block`]  | numbered bytes and the copy-on-write overlay | knows no partitions and no files |
+//! | [`block`]  | numbered bytes, the copy-on-write overlay, changes in place by a redo log | knows no partitions and no files |
 //! | [`base`]   | nouns with units | imports nothing of ours |
 //!
 //! Start with [`plan::Edit`], the one change, then [`build`].
 //!
-//! Deliberately absent: mounting, chroot, root rights, virtual machines, journal writing (we never run beside a
-//! kernel), and any write to a base image.
+//! What lasts is written in two places only: `sink` makes new files, and [`block::redo`] changes one in place, for
+//! `cardpress fs`. An image that nodes are pressed from is never written to.
+//!
+//! Deliberately absent: mounting, chroot, root rights, virtual machines, and journal writing (we never run beside a
+//! kernel).
 
 pub mod base;
 pub mod block;

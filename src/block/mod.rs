@@ -1,6 +1,7 @@
 //! Numbered bytes: devices, windows on them, and the copy-on-write overlay that every edit goes into.
 //!
-//! Knows nothing of partitions or files. A base image is only ever a [`ReadAt`], so nothing here can write to it.
+//! Knows nothing of partitions or files. A base image is only ever a [`ReadAt`], so nothing here can write to it but
+//! [`redo`], which is what changes a file in place.
 
 mod device;
 pub mod host;

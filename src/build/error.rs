@@ -177,6 +177,15 @@ pub enum Error {
     /// Ctrl-C.
     #[error(transparent)]
     Interrupted(#[from] Interrupted),
+    /// An image could not be read or unpacked.
+    #[error("cannot open the image {}", path.display())]
+    Image {
+        /// The image.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: Box<source::Error>,
+    },
     /// An image could not be opened for a change in place, or changed.
     #[error("cannot use {} in place", path.display())]
     InPlace {

@@ -1,4 +1,4 @@
-//! Where pressed images go. It alone writes what lasts; it knows no nodes.
+//! Where pressed images go, and other files that are made new. It knows no nodes.
 
 mod file;
 mod sys;

@@ -15,7 +15,7 @@ mod volume;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::base::{ByteLen, Interrupt, Progress};
+use crate::base::{ByteLen, Interrupt, Progress, Sha256Digest};
 use crate::block::redo::{self, Settled, Target};
 use crate::block::{FileDevice, Overlay, ReadAt, Slice};
 use crate::image::table::{self, Partition, Table};
@@ -75,7 +75,7 @@ impl Disk {
     /// unpacked.
     ///
     /// # Errors
-    /// [`Error::Base`], [`Error::InPlace`] while somebody else changes it.
+    /// [`Error::Host`], [`Error::Image`], [`Error::InPlace`] while somebody else changes it.
     pub fn open_to_read(
         path: &Path,
         part: Part,
@@ -83,9 +83,9 @@ impl Disk {
         progress: &dyn Progress,
         interrupt: &Interrupt,
     ) -> Result<Self, Error> {
-        let source_error = |source| Error::Base { path: path.to_owned(), source: Box::new(source) };
+        let source_error = not_opened(path);
         let mut notes = Vec::new();
-        let device: Arc<dyn ReadAt> = match source::format_of(path).map_err(source_error)? {
+        let device: Arc<dyn ReadAt> = match source::format_of(path).map_err(&source_error)? {
             Format::Raw => {
                 let reader = redo::open_to_read(path).map_err(in_place(path))?;
                 if reader.is_unfinished() {
@@ -108,9 +108,9 @@ impl Disk {
     /// Opens a raw image to change it in place. What is changed gets the time `now`.
     ///
     /// # Errors
-    /// [`Error::Packed`]; [`Error::Base`], [`Error::InPlace`].
+    /// [`Error::Packed`], [`Error::Host`], [`Error::Image`], [`Error::InPlace`].
     pub fn open_to_write(path: &Path, part: Part, now: Timestamp) -> Result<Self, Error> {
-        let source_error = |source| Error::Base { path: path.to_owned(), source: Box::new(source) };
+        let source_error = not_opened(path);
         match source::format_of(path).map_err(source_error)? {
             Format::Raw => {}
             format => return Err(Error::Packed { path: path.to_owned(), format: format.name() }),
@@ -235,6 +235,32 @@ impl Disk {
         volume.flush()
     }
 
+    /// Makes a filesystem in a bare file. Its UUID is drawn, unless `fixed` asks for one that follows from the time and
+    /// the length.
+    ///
+    /// # Errors
+    /// [`Error::HasTable`], or what keeps it from being made.
+    pub fn make(&self, kind: Kind, fixed: bool) -> Result<(), Error> {
+        match Table::open(&self.overlay) {
+            Err(table::Error::Missing { .. }) if self.part == Part::System => {}
+            Err(table::Error::Device(error)) => return Err(error.into()),
+            _ => return Err(Error::HasTable { path: self.path.clone() }),
+        }
+        let mut seed = [0; 32];
+        if fixed {
+            let text = format!("{} {}", self.now.seconds, self.overlay.len_bytes());
+            seed = Sha256Digest::of(text.as_bytes()).0;
+        } else {
+            getrandom::fill(&mut seed).map_err(|error| Error::Host {
+                verb: "read",
+                path: "/dev/urandom".into(),
+                source: std::io::Error::other(error),
+            })?;
+        }
+        let device = self.slice(None)?;
+        volume::make(&device, kind, self.now, &seed)
+    }
+
     /// Changes the file to what the overlay says, whole or not at all; whether there was anything to change.
     ///
     /// # Errors
@@ -247,6 +273,15 @@ impl Disk {
     }
 }
 
+fn not_opened(path: &Path) -> impl Fn(source::Error) -> Error {
+    let path = path.to_owned();
+    move |source| match source {
+        source::Error::Io { source, .. } => Error::Host { verb: "open", path: path.clone(), source },
+        source::Error::Interrupted(interrupted) => Error::Interrupted(interrupted),
+        source => Error::Image { path: path.clone(), source: Box::new(source) },
+    }
+}
+
 fn in_place(path: &Path) -> impl Fn(redo::Error) -> Error {
     let path = path.to_owned();
     move |source| match source {
@@ -254,13 +289,3 @@ fn in_place(path: &Path) -> impl Fn(redo::Error) -> Error {
         source => Error::InPlace { path: path.clone(), source: Box::new(source) },
     }
 }
-
-// BEGIN SHIM
-impl Disk {
-    /// shim
-    pub fn make(&self, kind: Kind) -> Result<(), Error> {
-        let _ = kind;
-        Err(Error::CannotGrow { place: String::new() })
-    }
-}
-// END SHIM

@@ -4,7 +4,7 @@ use std::io::Read;
 
 use serde::Serialize;
 
-use super::{FileKind, Timestamp};
+use super::{FileKind, Kind, Timestamp};
 use crate::base::ImagePath;
 use crate::block::{Device, ReadAt};
 use crate::build::Error;
@@ -479,6 +479,27 @@ impl<'d> Volume<'d> {
                 grown.map(drop).map_err(|source| ext4_fault(self.number, source))
             }
             Filesystem::Fat(_) => Err(Error::CannotGrow { place: place(self.number) }),
+        }
+    }
+}
+
+/// Makes a filesystem that fills `device`; `seed` is where its numbers come from.
+pub(super) fn make(device: &dyn Device, kind: Kind, now: Timestamp, seed: &[u8; 32]) -> Result<(), Error> {
+    let mut uuid = [0; 16];
+    let mut hash_seed = [0; 16];
+    uuid.copy_from_slice(&seed[..16]);
+    hash_seed.copy_from_slice(&seed[16..]);
+    match kind {
+        Kind::Ext4 => {
+            let uuid = uuid::Builder::from_random_bytes(uuid).into_uuid().into_bytes();
+            let options = ext4::MakeOptions { uuid, hash_seed, time: now, ..ext4::MakeOptions::default() };
+            ext4::make(device, &options).map_err(|source| ext4_fault(None, source))
+        }
+        Kind::Fat32 => {
+            let [a, b, c, d, ..] = uuid;
+            let volume_id = u32::from_le_bytes([a, b, c, d]);
+            let options = fat::MakeOptions { label: String::new(), volume_id, time: fat_time(now) };
+            fat::make(device, &options).map_err(|source| fat_fault(None, source))
         }
     }
 }

@@ -46,7 +46,13 @@ pub(super) fn run(args: &Fs, global: &Global, ui: &Ui) -> Result<(), Failure> {
         let cache = Cache::at(cache_folder(global)?);
         Disk::open_to_read(&args.image, part, &cache, ui, &ui.interrupt)?
     };
-    let session = Session { disk: &disk, screen: Screen::new(global.json), ui, interrupt: &ui.interrupt };
+    let session = Session {
+        disk: &disk,
+        screen: Screen::new(global.json, &ui.interrupt),
+        ui,
+        interrupt: &ui.interrupt,
+        fixed: source_date_epoch()?.is_some(),
+    };
     session.run(&steps)?;
     session.notes();
     if is_edit {
@@ -112,6 +118,8 @@ struct Session<'s> {
     screen: Screen,
     ui: &'s Ui,
     interrupt: &'s Interrupt,
+    /// `SOURCE_DATE_EPOCH` is set: the same commands are to give the same bytes.
+    fixed: bool,
 }
 
 impl Session<'_> {
@@ -125,7 +133,7 @@ impl Session<'_> {
                     rest
                 }
                 Command::Mkfs { kind } => {
-                    self.disk.make(*kind).map_err(|error| failed(first, error.into()))?;
+                    self.disk.make(*kind, self.fixed).map_err(|error| failed(first, error.into()))?;
                     rest
                 }
                 _ => {

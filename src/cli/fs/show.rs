@@ -1,11 +1,13 @@
 //! What commands print: for people, or as JSON, one object a line.
 
+use std::collections::HashSet;
 use std::fmt::Write as _;
 use std::io::IsTerminal as _;
 
+use anyhow::anyhow;
 use serde_json::{Map, Value, json};
 
-use crate::base::{ByteLen, Civil, ImagePath};
+use crate::base::{ByteLen, Civil, ImagePath, Interrupt};
 use crate::build;
 use crate::build::disk::{FileKind, Listed, Stat, Timestamp, Tree, Xattr};
 
@@ -17,11 +19,12 @@ pub(super) struct Screen {
     json: bool,
     /// Then nothing may be printed that would steer it.
     is_terminal: bool,
+    interrupt: Interrupt,
 }
 
 impl Screen {
-    pub(super) fn new(json: bool) -> Self {
-        Self { json, is_terminal: std::io::stdout().is_terminal() }
+    pub(super) fn new(json: bool, interrupt: &Interrupt) -> Self {
+        Self { json, is_terminal: std::io::stdout().is_terminal(), interrupt: interrupt.clone() }
     }
 
     pub(super) fn list(
@@ -47,28 +50,33 @@ impl Screen {
             return self.print_entries(path, &[one], long, json, None);
         }
         let mut pending = vec![path.clone()];
+        let mut seen = HashSet::new();
         let mut first = true;
+        let mut skipped = None;
         while let Some(dir) = pending.pop() {
+            self.interrupt.check().map_err(build::Error::from)?;
             let entries = tree.list(&dir)?;
-            let heading = recursive.then_some(first);
-            self.print_entries(&dir, &entries, long, json, heading)?;
+            self.print_entries(&dir, &entries, long, json, recursive.then_some(first))?;
             first = false;
-            if recursive {
-                for entry in entries.iter().rev().filter(|entry| entry.stat.kind == FileKind::Directory) {
-                    let name = std::str::from_utf8(&entry.name).ok();
-                    match name.and_then(|name| dir.join(name).ok()) {
-                        Some(below) => pending.push(below),
-                        None => {
-                            let shown = entry.name.escape_ascii();
-                            let wanted = "a name in UTF-8 without control characters";
-                            let found = format!("{dir}/{shown}");
-                            return Err(build::Error::BadWord { found, wanted }.into());
-                        }
-                    }
+            if !recursive {
+                break;
+            }
+            for entry in entries.iter().rev().filter(|entry| entry.stat.kind == FileKind::Directory) {
+                let below = std::str::from_utf8(&entry.name).ok().and_then(|name| dir.join(name).ok());
+                // A directory that is met twice would be one that is met for ever.
+                let is_new = entry.stat.inode.is_none_or(|inode| seen.insert(inode));
+                match below.filter(|_| is_new) {
+                    Some(below) => pending.push(below),
+                    None => skipped = Some(format!("{dir}/{}", entry.name.escape_ascii())),
                 }
             }
         }
-        Ok(())
+        match skipped {
+            None => Ok(()),
+            Some(found) => Err(Failure::Other(anyhow!(
+                "{found} was not entered: its name is no usable path, or it has been listed before"
+            ))),
+        }
     }
 
     /// `heading`: whether it is the first of several.
