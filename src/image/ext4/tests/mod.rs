@@ -1,10 +1,13 @@
 //! Filesystems made by mke2fs, edited by us, judged by e2fsck and debugfs.
 
+mod content;
 mod edits;
 mod gate;
 #[cfg(unix)]
 mod grow;
 mod kept;
+mod names;
+mod space;
 mod spoilt;
 mod support;
 mod xattrs;
