@@ -6,6 +6,7 @@ mod gate;
 #[cfg(unix)]
 mod grow;
 mod kept;
+mod limits;
 mod names;
 mod space;
 mod spoilt;
