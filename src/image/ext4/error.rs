@@ -185,6 +185,33 @@ pub enum Error {
         /// What is wrong.
         reason: &'static str,
     },
+    /// What was to become the content of a file could not be read. The edit was taken back.
+    #[error("cannot read the new content past {read_bytes} of {len_bytes} bytes")]
+    Content {
+        /// How much was read.
+        read_bytes: u64,
+        /// How much there should have been.
+        len_bytes: u64,
+        /// What the reader said; `UnexpectedEof` when it ended.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A device number that does not fit: 12 bits of major, 20 bits of minor.
+    #[error("device number {major}:{minor} is too large: up to 4095:1048575 are possible")]
+    DeviceNumber {
+        /// Which driver.
+        major: u32,
+        /// Which of its devices.
+        minor: u32,
+    },
+    /// More blocks for root alone than half of them.
+    #[error("cannot keep {blocks} blocks for root, only {limit_blocks}")]
+    TooManyReserved {
+        /// How many were to be kept.
+        blocks: u64,
+        /// How many can be.
+        limit_blocks: u64,
+    },
     /// The directory has more names than its index can hold.
     #[error(
         "directory is full: its names take {needed_blocks} blocks, its index has room for {limit_blocks}"
@@ -246,6 +273,12 @@ pub enum Refusal {
     /// The journal is not in the filesystem.
     #[error("its journal is on another device")]
     ExternalJournal,
+    /// Another host may be writing to it at this moment.
+    #[error("another host has it in use (mmp sequence {sequence:#010x})")]
+    InUse {
+        /// `mmp_seq`.
+        sequence: u32,
+    },
     /// The UUID is part of how names are encrypted.
     #[error("feature stable_inodes forbids another UUID")]
     StableInodes,

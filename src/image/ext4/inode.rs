@@ -27,7 +27,7 @@ const FORBIDDING_FLAGS: [(u32, &str); 9] = [
     (0x4000_0000, "casefold"),
 ];
 /// Those of them that forbid reading too.
-const UNREADABLE_FLAGS: u32 = 0x4 | 0x800 | 0x1000_0000;
+const UNREADABLE_FLAGS: u32 = 0x4 | 0x800 | 0x1000_0000 | 0x4000_0000;
 
 /// What a file is, from the top bits of `i_mode`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

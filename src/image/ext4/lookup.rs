@@ -2,6 +2,7 @@
 
 use super::error::Error;
 use super::inode::{FileKind, Inode};
+use super::node::device_number;
 use super::{Filesystem, Stat};
 
 impl Filesystem<'_> {
@@ -33,39 +34,10 @@ pub(super) fn to_stat(inode: &Inode) -> Result<Stat, Error> {
         uid: inode.uid(),
         gid: inode.gid(),
         len_bytes: inode.size(),
+        device: device_number(inode)?,
         links: inode.links(),
         accessed: inode.accessed(),
         modified: inode.modified(),
         changed: inode.changed(),
     })
 }
-
-// BEGIN SHIM
-impl Filesystem<'_> {
-    /// shim
-    pub fn read_at(
-        &self,
-        path: &crate::base::ImagePath,
-        offset: u64,
-        buf: &mut [u8],
-    ) -> Result<usize, Error> {
-        let all = self.read_file(path, u64::MAX)?;
-        let rest = all.get(usize::try_from(offset).unwrap_or(usize::MAX)..).unwrap_or_default();
-        let count = rest.len().min(buf.len());
-        buf[..count].copy_from_slice(&rest[..count]);
-        Ok(count)
-    }
-    /// shim
-    pub fn write_from(
-        &mut self,
-        path: &crate::base::ImagePath,
-        source: &mut dyn std::io::Read,
-        _len: u64,
-        new: super::NewAttributes,
-    ) -> Result<(), Error> {
-        let mut all = Vec::new();
-        let _ = source.read_to_end(&mut all);
-        self.write_file(path, &all, new)
-    }
-}
-// END SHIM

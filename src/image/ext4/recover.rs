@@ -47,7 +47,7 @@ pub fn recover(device: &dyn Device) -> Result<Recovered, Error> {
     if !needs_recovery && superblock.last_orphan() == 0 && !superblock.has_orphan_present() {
         return Ok(recovered);
     }
-    let mut filesystem = Filesystem::new(store);
+    let mut filesystem = Filesystem::with(store);
     filesystem.store.superblock_mut().clear_needs_recovery();
     recovered.orphans = filesystem.clear_orphans()?;
     filesystem.commit()?;
