@@ -319,7 +319,7 @@ impl Filesystem<'_> {
     }
 
     /// A new inode under the free name of `slot`; without content, but a directory has its first block.
-    fn create(&mut self, slot: Slot, kind: FileKind, new: NewAttributes) -> Result<Inode, Error> {
+    pub(super) fn create(&mut self, slot: Slot, kind: FileKind, new: NewAttributes) -> Result<Inode, Error> {
         let parent = slot.directory.number;
         let is_directory = kind == FileKind::Directory;
         let number = self.store.allocate_inode(parent, is_directory)?;

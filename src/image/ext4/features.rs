@@ -25,6 +25,7 @@ impl fmt::Display for FeatureNames {
 
 pub(super) mod compat {
     pub(in super::super) const HAS_JOURNAL: u32 = 0x4;
+    pub(in super::super) const EXT_ATTR: u32 = 0x8;
     pub(in super::super) const RESIZE_INODE: u32 = 0x10;
     pub(in super::super) const DIR_INDEX: u32 = 0x20;
     pub(in super::super) const SPARSE_SUPER2: u32 = 0x200;
@@ -44,8 +45,10 @@ pub(super) mod incompat {
 pub(super) mod ro_compat {
     pub(in super::super) const SPARSE_SUPER: u32 = 0x1;
     pub(in super::super) const LARGE_FILE: u32 = 0x2;
+    pub(in super::super) const HUGE_FILE: u32 = 0x8;
     pub(in super::super) const GDT_CSUM: u32 = 0x10;
     pub(in super::super) const DIR_NLINK: u32 = 0x20;
+    pub(in super::super) const EXTRA_ISIZE: u32 = 0x40;
     pub(in super::super) const METADATA_CSUM: u32 = 0x400;
     pub(in super::super) const ORPHAN_PRESENT: u32 = 0x1_0000;
 }
@@ -57,7 +60,7 @@ const COMPAT: [Bit; 13] = [
     (0x1, "dir_prealloc", true),
     (0x2, "imagic_inodes", false),
     (compat::HAS_JOURNAL, "has_journal", true),
-    (0x8, "ext_attr", true),
+    (compat::EXT_ATTR, "ext_attr", true),
     (compat::RESIZE_INODE, "resize_inode", true),
     (compat::DIR_INDEX, "dir_index", true),
     (0x40, "lazy_bg", false),
@@ -94,10 +97,10 @@ const RO_COMPAT: [Bit; 17] = [
     (ro_compat::SPARSE_SUPER, "sparse_super", true),
     (ro_compat::LARGE_FILE, "large_file", true),
     (0x4, "btree_dir", false),
-    (0x8, "huge_file", true),
+    (ro_compat::HUGE_FILE, "huge_file", true),
     (ro_compat::GDT_CSUM, "uninit_bg", true),
     (ro_compat::DIR_NLINK, "dir_nlink", true),
-    (0x40, "extra_isize", true),
+    (ro_compat::EXTRA_ISIZE, "extra_isize", true),
     (0x80, "has_snapshot", false),
     (0x100, "quota", false),
     (0x200, "bigalloc", false),

@@ -3,6 +3,7 @@
 //!
 //! ```text
 //! edit.rs, identity.rs   what can be done: write, mkdir, link, rename, remove, attributes, UUID, label
+//! make.rs                a new filesystem
 //! grow.rs                a longer filesystem            ─ resize_inode.rs
 //! recover.rs             what an unclean end left behind ─ journal.rs, orphan.rs
 //! path.rs                paths, with symlinks inside the image
@@ -45,6 +46,7 @@ mod htree;
 mod identity;
 mod inode;
 mod journal;
+mod make;
 mod mapping;
 mod orphan;
 mod path;
@@ -59,6 +61,7 @@ mod xattr;
 pub use error::{Corrupt, Error, Refusal};
 pub use features::FeatureNames;
 pub use inode::{FileKind, Timestamp};
+pub use make::{MakeOptions, make};
 pub use recover::{Recovered, recover};
 
 use crate::base::ImagePath;

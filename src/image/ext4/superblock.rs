@@ -8,7 +8,10 @@ use super::checksum::{Checksums, crc32c};
 use super::error::{Error, Refusal, corrupt};
 use super::features::{Features, compat, incompat, ro_compat};
 
+mod fresh;
 mod state;
+
+pub(super) use fresh::{FLEX_GROUPS, NewSuperblock};
 
 /// Where it lies, whatever the block size, and how long it is.
 pub(super) const OFFSET: u64 = 1024;
@@ -328,7 +331,7 @@ impl Superblock {
         } else if features.has_compat(compat::SPARSE_SUPER2) {
             group == u32_at(&self.raw, 0x24c) || group == u32_at(&self.raw, 0x250)
         } else if features.has_ro_compat(ro_compat::SPARSE_SUPER) {
-            group == 1 || [3, 5, 7].iter().any(|base| is_power(group, *base))
+            is_sparse_backup(group)
         } else {
             true
         }
@@ -383,6 +386,11 @@ impl Superblock {
         }
         raw
     }
+}
+
+/// Whether `group` has a copy under `sparse_super`.
+pub(super) fn is_sparse_backup(group: u32) -> bool {
+    group <= 1 || [3, 5, 7].iter().any(|base| is_power(group, *base))
 }
 
 fn is_power(number: u32, base: u32) -> bool {

@@ -7,6 +7,7 @@
 //! Oracles: `fsck.fat -n`, mtools. Left out on purpose: FAT12, exFAT, sectors other than 512 bytes, attributes.
 
 mod layout;
+mod make;
 mod pages;
 mod time;
 mod tree;
@@ -20,6 +21,7 @@ use fatfs::{FileSystem, FsOptions};
 use crate::block::{self, Device};
 
 use self::layout::{Layout, Next, u32_le};
+pub use self::make::{MakeOptions, make};
 use self::pages::{Damage, Pages, Stream};
 pub use self::time::FatTime;
 

@@ -5,6 +5,8 @@ mod gate;
 #[cfg(unix)]
 mod grow;
 mod kept;
+#[cfg(unix)]
+mod make;
 mod recover;
 mod spoilt;
 mod support;
