@@ -149,10 +149,10 @@ impl Disk {
         // Opened after what they borrow, and so dropped before.
         let root_slice = self.slice(root.as_ref())?;
         let boot_slice = self.slice(boot.as_ref())?;
-        let root = Volume::open(&root_slice, root.map(|root| root.number), self.now, &mut say)?;
+        let root = Volume::open(&root_slice, root.map(|root| root.number), self.time(), &mut say)?;
         let mounted = match (boot, root.boot_mount()?) {
             (Some(boot), Some(at)) => {
-                let volume = Volume::open(&boot_slice, Some(boot.number), self.now, &mut say)?;
+                let volume = Volume::open(&boot_slice, Some(boot.number), self.time(), &mut say)?;
                 Some(Mounted { at, volume })
             }
             _ => None,
@@ -161,6 +161,11 @@ impl Disk {
         let done = work(&mut tree)?;
         tree.flush()?;
         Ok(done)
+    }
+
+    /// What changes get; `None` when there can be none.
+    fn time(&self) -> Option<Timestamp> {
+        self.target.as_ref().map(|_| self.now)
     }
 
     /// The partition whose root is `/`, and the one that may be mounted below; neither for a bare filesystem.
@@ -230,7 +235,7 @@ impl Disk {
         let device = self.slice(partition)?;
         let number = partition.map(|partition| partition.number);
         let mut say = |note| self.notes.borrow_mut().push(note);
-        let mut volume = Volume::open(&device, number, self.now, &mut say)?;
+        let mut volume = Volume::open(&device, number, self.time(), &mut say)?;
         volume.grow(device.len_bytes(), zero_from)?;
         volume.flush()
     }

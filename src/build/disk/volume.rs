@@ -32,6 +32,8 @@ pub struct Stat {
     pub gid: u32,
     /// Its length.
     pub len_bytes: u64,
+    /// The numbers of a device: major, minor.
+    pub device: Option<(u32, u32)>,
     /// How many names it has.
     pub links: u16,
     /// The number of its inode; FAT has none.
@@ -118,22 +120,29 @@ fn fat_time(time: Timestamp) -> FatTime {
 }
 
 impl<'d> Volume<'d> {
-    /// Opens the filesystem that fills `device`, which is partition `number`. What an unclean end left in a journal is
-    /// replayed first, which `say` is told of.
+    /// Opens the filesystem that fills `device`, which is partition `number`; `time` is what changes get, and without
+    /// one it is only read. What an unclean end left in a journal is replayed first, which `say` is told of.
     pub(super) fn open(
         device: &'d dyn Device,
         number: Option<u32>,
-        now: Timestamp,
+        time: Option<Timestamp>,
         say: &mut dyn FnMut(String),
     ) -> Result<Self, Error> {
+        let fault = |source| ext4_fault(number, source);
+        let now = time.unwrap_or_default();
         let filesystem = match probe(device)? {
             Some("ext4") => {
-                let recovered = ext4::recover(device).map_err(|source| ext4_fault(number, source))?;
-                if recovered != ext4::Recovered::default() {
-                    say(recovery(number, &recovered));
+                let mut root = match (ext4::recover(device), time) {
+                    (Ok(recovered), _) if recovered != ext4::Recovered::default() => {
+                        say(recovery(number, &recovered));
+                        ext4::Filesystem::open(device)
+                    }
+                    (Ok(_), Some(_)) => ext4::Filesystem::open(device),
+                    // What can be neither recovered nor edited may still be readable, or says why not.
+                    (_, None) => ext4::Filesystem::open_to_read(device),
+                    (Err(error), Some(_)) => Err(error),
                 }
-                let opened = ext4::Filesystem::open(device);
-                let mut root = opened.map_err(|source| ext4_fault(number, source))?;
+                .map_err(fault)?;
                 root.set_clock(now);
                 Filesystem::Ext4(Box::new(root))
             }
@@ -275,7 +284,16 @@ impl<'d> Volume<'d> {
     ) -> Result<(), Error> {
         match &mut self.filesystem {
             Filesystem::Ext4(root) => {
-                root.write_from(path, source, len_bytes, NEW_FILE).map_err(on_ext4("write", path))
+                let mut written = root.write_from(path, source, len_bytes, NEW_FILE);
+                // What the file holds is kept until all has been read; where there is no room for both, it has to
+                // go first.
+                if matches!(written, Err(ext4::Error::NoSpace { .. }))
+                    && root.exists(path, true).unwrap_or(false)
+                {
+                    root.truncate(path, 0).map_err(on_ext4("write", path))?;
+                    written = root.write_from(path, source, len_bytes, NEW_FILE);
+                }
+                written.map_err(on_ext4("write", path))
             }
             Filesystem::Fat(fat) => {
                 fat.write_from(to_fat(path), source, len_bytes).map_err(on_fat("write", path))
@@ -522,6 +540,7 @@ fn of_ext4(stat: &ext4::Stat) -> Stat {
         uid: stat.uid,
         gid: stat.gid,
         len_bytes: stat.len_bytes,
+        device: stat.device,
         links: stat.links,
         inode: Some(stat.inode),
         accessed: stat.accessed,
@@ -538,6 +557,7 @@ fn of_fat(entry: &fat::Entry) -> Stat {
         uid: 0,
         gid: 0,
         len_bytes: entry.len_bytes,
+        device: None,
         links: 1,
         inode: None,
         accessed: time,

@@ -144,7 +144,10 @@ impl Screen {
         }
         let mut text = format!("path: {path}\nkind: {}\nmode: {:04o}\n", stat.kind, stat.mode);
         let _ = writeln!(text, "owner: {}:{}", stat.uid, stat.gid);
-        let _ = writeln!(text, "length: {} bytes", stat.len_bytes);
+        match stat.device {
+            Some((major, minor)) => drop(writeln!(text, "device: {major}, {minor}")),
+            None => drop(writeln!(text, "length: {} bytes", stat.len_bytes)),
+        }
         let _ = writeln!(text, "links: {}", stat.links);
         if let Some(inode) = stat.inode {
             let _ = writeln!(text, "inode: {inode}");
@@ -230,7 +233,7 @@ impl Columns {
             links: widest(|stat| stat.links.into()),
             uid: widest(|stat| stat.uid.into()),
             gid: widest(|stat| stat.gid.into()),
-            len: widest(|stat| stat.len_bytes),
+            len: entries.iter().map(|entry| size(&entry.stat).len()).max().unwrap_or(0),
         }
     }
 
@@ -246,8 +249,16 @@ impl Columns {
             stat.links,
             stat.uid,
             stat.gid,
-            stat.len_bytes,
+            size(stat),
         )
+    }
+}
+
+/// The length, or the numbers of a device.
+fn size(stat: &Stat) -> String {
+    match stat.device {
+        Some((major, minor)) => format!("{major}, {minor}"),
+        None => stat.len_bytes.to_string(),
     }
 }
 
@@ -340,6 +351,7 @@ fn stat_json(stat: &Stat) -> Map<String, Value> {
         "uid": stat.uid,
         "gid": stat.gid,
         "len_bytes": stat.len_bytes,
+        "device": stat.device.map(|(major, minor)| json!({ "major": major, "minor": minor })),
         "links": stat.links,
         "inode": stat.inode,
         "accessed": time(stat.accessed),

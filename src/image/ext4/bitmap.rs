@@ -36,6 +36,11 @@ impl Bitmap {
         self.dirty
     }
 
+    /// It is to be written.
+    pub(super) fn set_dirty(&mut self) {
+        self.dirty = true;
+    }
+
     pub(super) fn set_clean(&mut self) {
         self.dirty = false;
     }

@@ -148,6 +148,21 @@ impl Store<'_> {
         Ok(())
     }
 
+    /// Gives a directory without an index empty blocks up to `count`. The caller puts the inode back.
+    pub(super) fn extend_directory(&mut self, inode: &mut Inode, count: u64) -> Result<(), Error> {
+        let directory = Directory::open(self, inode)?;
+        let has = u64::from(directory.blocks_count);
+        let block = dir::empty_block(&directory.format);
+        let mapping = self.resize_runs(inode, directory.mapping, count.max(has))?;
+        mapping.clone().write(self, inode)?;
+        for logical in has..count {
+            let physical = mapping.physical(logical);
+            self.put_block(physical.ok_or_else(|| corrupt("a directory outgrew its blocks"))?, block.clone());
+        }
+        inode.set_size(count.max(has) * self.block_len() as u64);
+        Ok(())
+    }
+
     /// Takes the entry of `name` out.
     pub(super) fn remove_entry(&mut self, inode: &Inode, name: &[u8]) -> Result<(), Error> {
         let directory = Directory::open(self, inode)?;

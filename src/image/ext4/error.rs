@@ -240,6 +240,14 @@ pub enum Error {
         /// Why no more.
         reason: &'static str,
     },
+    /// No filesystem can be made like this.
+    #[error("cannot make a filesystem of {len_bytes} bytes: {reason}")]
+    Unmakeable {
+        /// How long it would be.
+        len_bytes: u64,
+        /// Why not.
+        reason: &'static str,
+    },
     /// An earlier edit failed half-way; what is held in memory must not be laid down.
     #[error("an earlier edit of this filesystem failed half-way, so it can no longer be edited")]
     Poisoned,

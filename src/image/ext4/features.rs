@@ -26,6 +26,7 @@ impl fmt::Display for FeatureNames {
 
 pub(super) mod compat {
     pub(in super::super) const HAS_JOURNAL: u32 = 0x4;
+    pub(in super::super) const EXT_ATTR: u32 = 0x8;
     pub(in super::super) const RESIZE_INODE: u32 = 0x10;
     pub(in super::super) const DIR_INDEX: u32 = 0x20;
     pub(in super::super) const SPARSE_SUPER2: u32 = 0x200;
@@ -46,8 +47,10 @@ pub(super) mod incompat {
 pub(super) mod ro_compat {
     pub(in super::super) const SPARSE_SUPER: u32 = 0x1;
     pub(in super::super) const LARGE_FILE: u32 = 0x2;
+    pub(in super::super) const HUGE_FILE: u32 = 0x8;
     pub(in super::super) const GDT_CSUM: u32 = 0x10;
     pub(in super::super) const DIR_NLINK: u32 = 0x20;
+    pub(in super::super) const EXTRA_ISIZE: u32 = 0x40;
     pub(in super::super) const BIGALLOC: u32 = 0x200;
     pub(in super::super) const METADATA_CSUM: u32 = 0x400;
     pub(in super::super) const ORPHAN_PRESENT: u32 = 0x1_0000;
@@ -70,7 +73,7 @@ const COMPAT: [Bit; 13] = [
     (0x1, "dir_prealloc", Use::Write),
     (0x2, "imagic_inodes", Use::Read),
     (compat::HAS_JOURNAL, "has_journal", Use::Write),
-    (0x8, "ext_attr", Use::Write),
+    (compat::EXT_ATTR, "ext_attr", Use::Write),
     (compat::RESIZE_INODE, "resize_inode", Use::Write),
     (compat::DIR_INDEX, "dir_index", Use::Write),
     (0x40, "lazy_bg", Use::Read),
@@ -107,10 +110,10 @@ const RO_COMPAT: [Bit; 17] = [
     (ro_compat::SPARSE_SUPER, "sparse_super", Use::Write),
     (ro_compat::LARGE_FILE, "large_file", Use::Write),
     (0x4, "btree_dir", Use::Read),
-    (0x8, "huge_file", Use::Write),
+    (ro_compat::HUGE_FILE, "huge_file", Use::Write),
     (ro_compat::GDT_CSUM, "uninit_bg", Use::Write),
     (ro_compat::DIR_NLINK, "dir_nlink", Use::Write),
-    (0x40, "extra_isize", Use::Write),
+    (ro_compat::EXTRA_ISIZE, "extra_isize", Use::Write),
     (0x80, "has_snapshot", Use::Read),
     (0x100, "quota", Use::Read),
     (ro_compat::BIGALLOC, "bigalloc", Use::Read),

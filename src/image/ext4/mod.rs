@@ -5,6 +5,7 @@
 //! edit.rs, identity.rs   what can be done: write, mkdir, link, rename, remove, owner, times, UUID, label
 //! node.rs                devices, named pipes, sockets
 //! attributes.rs          extended attributes, mode         ─ acl.rs
+//! make.rs                a new filesystem
 //! grow.rs                a longer filesystem            ─ resize_inode.rs
 //! recover.rs             what an unclean end left behind ─ journal.rs, orphan.rs
 //! space.rs               what is kept for root, what is in use, zeros in what is not
@@ -52,6 +53,7 @@ mod identity;
 mod inode;
 mod journal;
 mod lookup;
+mod make;
 mod mapping;
 mod node;
 mod orphan;
@@ -70,6 +72,7 @@ pub use attributes::Xattr;
 pub use error::{Corrupt, Error, Refusal};
 pub use features::FeatureNames;
 pub use inode::{FileKind, Timestamp};
+pub use make::{MakeOptions, make};
 pub use node::NodeKind;
 pub use recover::{Recovered, recover};
 

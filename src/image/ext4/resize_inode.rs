@@ -9,10 +9,10 @@
 //! Nothing else is in it, so what it must hold follows from the superblock, and is compared before it is changed.
 //! Linux `fs/ext4/resize.c`; `lib/ext2fs/res_gdt.c` of e2fsprogs makes it.
 
-use super::bytes::{put, u32_at};
+use super::bytes::{low32, put, u32_at};
 use super::error::{Error, corrupt};
 use super::features::compat;
-use super::inode::FLAG_EXTENTS;
+use super::inode::{FLAG_EXTENTS, FileKind, Inode, Timestamp};
 use super::store::Store;
 use super::superblock::Superblock;
 
@@ -21,6 +21,40 @@ const RESIZE: u32 = 7;
 const DOUBLE_INDIRECT_AT: usize = 13 * 4;
 
 impl Store<'_> {
+    /// Makes the resize inode of a new filesystem: all reserved blocks and their copies.
+    pub(super) fn make_resize_inode(&mut self, now: Timestamp) -> Result<(), Error> {
+        let superblock = self.superblock.clone();
+        let reserved = superblock.reserved_gdt_blocks();
+        let block_len = self.block_len();
+        let pointers = (block_len / 4) as u64;
+        let groups = backup_groups(&superblock);
+        let goal = superblock.group_start(0);
+        let place = self.allocate_blocks(1, goal)?.first().map_or(0, |blocks| blocks.start);
+        let mut slots = vec![0; block_len];
+        for nth in superblock.gdt_blocks()..superblock.gdt_blocks() + reserved {
+            let block = superblock.first_data_block + 1 + nth;
+            let mut copies = vec![0; block_len];
+            put(&mut copies, 0, &pointers_to(block, &groups, &superblock)?);
+            self.put_block(block, copies);
+            let slot = usize::try_from(nth % pointers).unwrap_or(0) * 4;
+            put(&mut slots, slot, &low32(block).to_le_bytes());
+        }
+        self.put_block(place, slots);
+
+        let extra = superblock.want_extra_isize();
+        let mut inode = Inode::new(RESIZE, superblock.inode_len, extra, FileKind::Regular, now);
+        inode.set_mode(0o600);
+        inode.set_links(1);
+        // As long as a file can be whose blocks all have double indirect pointers.
+        inode.set_size((pointers * pointers + pointers + 12) * block_len as u64);
+        let mut i_block = [0; 60];
+        put(&mut i_block, DOUBLE_INDIRECT_AT, &low32(place).to_le_bytes());
+        inode.set_i_block(&i_block);
+        inode.set_sectors((1 + reserved * (1 + groups.len() as u64)) * (block_len / 512) as u64)?;
+        self.put_inode(inode);
+        Ok(())
+    }
+
     /// Makes the resize inode what it is to be in the filesystem `after`: blocks that the table grows into leave it,
     /// the others get copies in new groups.
     pub(super) fn grow_resize_inode(&mut self, after: &Superblock) -> Result<(), Error> {

@@ -31,7 +31,7 @@ impl Store<'_> {
 
     /// Whether the journal lies in the filesystem and says that it holds nothing (`s_start` is 0).
     fn has_empty_journal(&self) -> Result<bool, Error> {
-        let number = self.superblock.journal_inode();
+        let number = self.superblock.journal_inode().unwrap_or(0);
         if number == 0 || number > self.superblock.inodes_count {
             return Ok(false);
         }

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::mem;
 
+use super::alloc::Blocks;
 use super::bitmap::Bitmap;
 use super::checksum;
 use super::error::{Error, corrupt};
@@ -65,6 +66,16 @@ impl<'d> Store<'d> {
         Self::with(device, superblock)
     }
 
+    /// A filesystem that is only just being made: nothing of it is on the device.
+    pub(super) fn create(
+        device: &'d dyn Device,
+        superblock: Superblock,
+        groups: Vec<Group>,
+    ) -> Result<Self, Error> {
+        let system = system_ranges(&superblock, &groups)?;
+        Ok(Self::holding(device, superblock, groups, system, Vec::new()))
+    }
+
     fn with(device: &'d dyn Device, mut superblock: Superblock) -> Result<Self, Error> {
         let groups = read_groups(device, &superblock)?;
         // The kernel keeps the totals lazily; the groups are right.
@@ -73,9 +84,20 @@ impl<'d> Store<'d> {
             groups.iter().fold(0, |sum: u32, group| sum.saturating_add(group.free_inodes())),
         );
         let system = system_ranges(&superblock, &groups)?;
-        Ok(Self {
+        let laid_down = groups.clone();
+        Ok(Self::holding(device, superblock, groups, system, laid_down))
+    }
+
+    fn holding(
+        device: &'d dyn Device,
+        superblock: Superblock,
+        groups: Vec<Group>,
+        system: Vec<(u64, u64)>,
+        laid_down: Vec<Group>,
+    ) -> Self {
+        Self {
             device,
-            laid_down: (superblock.clone(), groups.clone()),
+            laid_down: (superblock.clone(), laid_down),
             superblock,
             groups,
             block_bitmaps: BTreeMap::new(),
@@ -85,7 +107,7 @@ impl<'d> Store<'d> {
             system,
             undo: Undo::default(),
             wrote_content: false,
-        })
+        }
     }
 
     pub(super) fn block_len(&self) -> usize {
@@ -209,6 +231,25 @@ impl<'d> Store<'d> {
     pub(super) fn write_content(&mut self, block: u64, at: u64, bytes: &[u8]) -> Result<(), Error> {
         self.wrote_content |= !self.was_free(block, at, bytes.len());
         self.write_data(block, at, bytes)
+    }
+
+    /// Writes zeros wherever something else is; `zeros` says how many at a time.
+    pub(super) fn write_zeros(&self, blocks: Blocks, zeros: &[u8]) -> Result<(), Error> {
+        let step = (zeros.len() / self.block_len()).max(1) as u64;
+        let mut held = zeros.to_vec();
+        let end = blocks.start.saturating_add(blocks.len);
+        let mut at = blocks.start;
+        while at < end {
+            let count = step.min(end - at);
+            let len = usize::try_from(count).unwrap_or(1) * self.block_len();
+            let held = held.get_mut(..len).unwrap_or_default();
+            self.read_data(at, 0, held)?;
+            if held.iter().any(|byte| *byte != 0) {
+                self.write_data(at, 0, zeros.get(..len).unwrap_or_default())?;
+            }
+            at += count;
+        }
+        Ok(())
     }
 
     /// Whether all blocks of these bytes were free before the present edit.

@@ -8,7 +8,10 @@ use super::checksum::{Checksums, crc32c};
 use super::error::{Error, Refusal, corrupt};
 use super::features::{FeatureNames, Features, compat, incompat, ro_compat};
 
+mod fresh;
 mod state;
+
+pub(super) use fresh::{FLEX_GROUPS, NewSuperblock};
 
 /// Where it lies, whatever the block size, and how long it is.
 pub(super) const OFFSET: u64 = 1024;
@@ -209,16 +212,6 @@ impl Superblock {
         OFFSET / self.block_len as u64 + 1
     }
 
-    /// Whether the journal may hold what is not in place yet.
-    pub(super) fn needs_recovery(&self) -> bool {
-        self.features().has_incompat(incompat::RECOVER)
-    }
-
-    /// The inode of the journal inside the filesystem; 0 when it is elsewhere.
-    pub(super) fn journal_inode(&self) -> u32 {
-        u32_at(&self.raw, 0xe0)
-    }
-
     /// The block by which hosts that share the device tell each other, with `mmp`.
     pub(super) fn mmp_block(&self) -> Option<u64> {
         let block = u64::from(u32_at(&self.raw, 0x16c)) << 32 | u64::from(u32_at(&self.raw, 0x168));
@@ -401,7 +394,7 @@ impl Superblock {
         } else if features.has_compat(compat::SPARSE_SUPER2) {
             group == u32_at(&self.raw, 0x24c) || group == u32_at(&self.raw, 0x250)
         } else if features.has_ro_compat(ro_compat::SPARSE_SUPER) {
-            group == 1 || [3, 5, 7].iter().any(|base| is_power(group, *base))
+            is_sparse_backup(group)
         } else {
             true
         }
@@ -456,6 +449,11 @@ impl Superblock {
         }
         raw
     }
+}
+
+/// Whether `group` has a copy under `sparse_super`.
+pub(super) fn is_sparse_backup(group: u32) -> bool {
+    group <= 1 || [3, 5, 7].iter().any(|base| is_power(group, *base))
 }
 
 fn is_power(number: u32, base: u32) -> bool {

@@ -8,6 +8,7 @@
 
 mod change;
 mod layout;
+mod make;
 mod pages;
 mod slots;
 mod time;
@@ -23,6 +24,7 @@ use crate::block::{self, Device};
 
 pub use self::change::Content;
 use self::layout::{Layout, Next, u32_le};
+pub use self::make::{MakeOptions, make};
 use self::pages::{Damage, Pages, Stream};
 pub use self::time::FatTime;
 

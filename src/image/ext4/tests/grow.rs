@@ -13,7 +13,7 @@ use crate::image::ext4::{Error, Filesystem};
 const MIB: u64 = 1 << 20;
 
 /// A file of the host: large ones are sparse.
-struct OnFile(File);
+pub(super) struct OnFile(pub(super) File);
 
 impl ReadAt for OnFile {
     fn len_bytes(&self) -> u64 {
@@ -35,7 +35,7 @@ impl Device for OnFile {
 }
 
 /// Makes the file longer, grows the filesystem in it, then does `work`.
-fn grow(image: &Path, len_bytes: u64, work: impl FnOnce(&mut Filesystem<'_>)) {
+pub(super) fn grow(image: &Path, len_bytes: u64, work: impl FnOnce(&mut Filesystem<'_>)) {
     let file = File::options().read(true).write(true).open(image).unwrap();
     let old_len = file.metadata().unwrap().len();
     file.set_len(len_bytes.max(old_len)).unwrap();
@@ -49,7 +49,7 @@ fn grow(image: &Path, len_bytes: u64, work: impl FnOnce(&mut Filesystem<'_>)) {
 }
 
 /// Opens, edits and commits in place: these images are too large to be held in memory.
-fn edit(image: &Path, work: impl FnOnce(&mut Filesystem<'_>)) {
+pub(super) fn edit(image: &Path, work: impl FnOnce(&mut Filesystem<'_>)) {
     let device = OnFile(File::options().read(true).write(true).open(image).unwrap());
     let mut filesystem = Filesystem::open(&device).unwrap();
     work(&mut filesystem);

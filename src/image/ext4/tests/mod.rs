@@ -7,6 +7,8 @@ mod gate;
 mod grow;
 mod kept;
 mod limits;
+#[cfg(unix)]
+mod make;
 mod names;
 mod recover;
 mod space;
