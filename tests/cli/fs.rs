@@ -19,7 +19,7 @@ struct Bench {
 impl Bench {
     /// A bare ext4 filesystem.
     fn ext4() -> Self {
-        let world = World::new();
+        let world = World::in_memory();
         let image = world.path("x.img");
         must("mke2fs", ["-q", "-t", "ext4", "-b", "1024", "-L", "old", text(&image), "16M"]);
         Self { world, image }
@@ -27,16 +27,17 @@ impl Bench {
 
     /// A bare FAT filesystem, 16 or 32.
     fn fat(bits: &str) -> Self {
-        let world = World::new();
+        let world = World::in_memory();
         let image = world.path("x.img");
-        fs::File::create(&image).unwrap().set_len(40 << 20).unwrap();
-        must("mkfs.fat", ["-F", bits, "-s", "1", "--invariant", "-n", "OLD", text(&image)]);
+        let (len, cluster) = if bits == "32" { (40 << 20, "1") } else { (20 << 20, "2") };
+        fs::File::create(&image).unwrap().set_len(len).unwrap();
+        must("mkfs.fat", ["-F", bits, "-s", cluster, "--invariant", "-n", "OLD", text(&image)]);
         Self { world, image }
     }
 
     /// A disk with a boot and a root partition.
     fn disk(label: &'static str) -> Self {
-        let world = World::new();
+        let world = World::in_memory();
         let mut shape = Shape::raspios(13, "trixie", "arm64", "2026-06-18", "resize");
         if label == "gpt" {
             shape.gpt("resize");
@@ -249,10 +250,9 @@ fn a_listing_is_like_that_of_ls() {
         .succeeded();
     assert_eq!(
         bench.ok(&["ls", "-l", "/"]),
-        "drwxrwxrwt 2 0    0     1024 1970-01-01 00:00 a b\n\
-         -rwSr--r-- 1 1000 33       5 1970-01-01 00:00 f\n\
-         lrwxrwxrwx 1 0    0        1 2023-11-14 22:13 link -> f\n"
-            .replace("S", "S")
+        "drwxrwxrwt 2 0    0  1024 1970-01-01 00:00 a b\n\
+         -rwSr--r-- 1 1000 33    5 1970-01-01 00:00 f\n\
+         lrwxrwxrwx 1 0    0     1 2023-11-14 22:13 link -> f\n"
     );
     assert_eq!(bench.ok(&["ls", "/f"]), "/f\n");
     assert!(bench.ok(&["ls", "-l", "/link"]).ends_with("/link -> f\n"));
@@ -458,7 +458,7 @@ fn a_second_editor_is_kept_out() {
 }
 
 #[test]
-fn a_log_that_was_left_is_finished_and_that_of_another_image_refused() {
+fn the_beginning_of_a_log_is_ignored_by_readers_and_thrown_away_by_writers() {
     let bench = Bench::ext4();
     let log = bench.world.path(".x.img.cardpress-redo");
     fs::write(&log, b"cardpress redo 1 and nothing else").unwrap();
@@ -470,16 +470,184 @@ fn a_log_that_was_left_is_finished_and_that_of_another_image_refused() {
     bench.check_ext4();
 }
 
+/// Leaves a whole log beside `image` that would put `byte` at `offset`.
+fn leave_log(image: &Path, offset: u64, byte: u8) {
+    use cardpress::base::Interrupt;
+    use cardpress::block::redo::{Host, commit};
+    use cardpress::block::{Device as _, FileDevice, Overlay};
+    // What is open for reading only cannot be written, so the change stops there.
+    let file = fs::File::open(image).unwrap();
+    let overlay = Overlay::new(FileDevice::new(file.try_clone().unwrap()).unwrap());
+    overlay.write_at(offset, &[byte]).unwrap();
+    let stopped = commit(&Host::new(file, image.to_owned()), &overlay, &Interrupt::default());
+    assert!(stopped.is_err(), "the log was done");
+}
+
+#[test]
+fn a_whole_log_is_read_through_and_finished_by_the_next_writer() {
+    let bench = Bench::ext4();
+    bench.world.write("local", "old");
+    bench.ok(&["put", "local", "/f"]);
+    let block: u64 = bench.debugfs("blocks /f").trim().parse().unwrap();
+    let log = bench.world.path(".x.img.cardpress-redo");
+    leave_log(&bench.image, block * 1024, b'O');
+    let before = bench.digest();
+    let run = bench.run(&["cat", "/f"]);
+    assert!(run.out == "Old" && run.err.contains("unfinished changes"), "{}{}", run.out, run.err);
+    assert!(bench.digest() == before && log.exists());
+    let run = bench.run(&["mkdir", "-p", "/"]);
+    assert!(run.status == 0 && run.err.contains("finished changes"), "{}", run.err);
+    assert!(!log.exists());
+    assert_eq!(bench.debugfs("cat /f"), "Old");
+
+    // Another image in its place.
+    leave_log(&bench.image, block * 1024, b'o');
+    let mut bytes = fs::read(&bench.image).unwrap();
+    bytes[usize::try_from(block).unwrap() * 1024] = b'x';
+    fs::write(&bench.image, bytes).unwrap();
+    for words in [&["cat", "/f"][..], &["mkdir", "/x"]] {
+        bench.refused(words, 3, "not of this");
+    }
+    assert!(log.exists());
+}
+
+#[test]
+fn build_finishes_what_was_left_of_a_change_of_its_base() {
+    let bench = Bench::disk("dos");
+    let profile = crate::support::world::profile(&[("n1", "192.168.7.11")], "");
+    bench.world.write("cluster.toml", &profile);
+    // In the gap before the first partition.
+    leave_log(&bench.image, 1 << 20, 0xaa);
+    let held = fs::File::open(&bench.image).unwrap();
+    held.lock().unwrap();
+    let words = ["build", "cluster.toml", "--image", "x.img", "--format", "none"];
+    let run = bench.world.run(&words);
+    assert!(run.status == 3 && run.err.contains("in use"), "{}", run.err);
+    drop(held);
+    bench.world.run(&words).succeeded();
+    assert_eq!(fs::read(&bench.image).unwrap()[1 << 20], 0xaa);
+    assert!(!bench.world.path(".x.img.cardpress-redo").exists());
+}
+
 /// More than fits the memory that edits may take.
 #[test]
 fn a_large_file_goes_through_a_temporary_file_that_is_gone_afterwards() {
     let bench = Bench::ext4();
-    bench.ok(&["grow", "160MiB"]);
-    let content: Vec<u8> = (0..100_000_000_u32).map(|at| (at / 4096 % 251) as u8).collect();
+    bench.ok(&["grow", "128MiB"]);
+    let content: Vec<u8> = (0..80_000_000_u32).map(|at| u8::try_from(at / 4096 % 251).unwrap()).collect();
     fs::write(bench.world.path("big"), &content).unwrap();
     bench.ok(&["put", "big", "/big"]);
     bench.ok(&["get", "/big", "back"]);
     assert!(fs::read(bench.world.path("back")).unwrap() == content);
     bench.check_ext4();
     assert_eq!(fs::read_dir(bench.world.path(".")).unwrap().count(), 3);
+}
+
+#[test]
+fn extended_attributes_are_set_read_and_removed() {
+    let bench = Bench::ext4();
+    let run = bench.script(
+        "touch /f\nxattr set /f user.text 'two words'\nxattr set /f user.bytes 0x00ff10\n\
+         xattr set /f security.capability 0x0100000200200000000000000000000000000000\nxattr get /f user.text\n\
+         xattr get /f user.bytes\nxattr set /f user.gone x\nxattr rm /f user.gone\n",
+    );
+    assert_eq!((run.status, run.out.as_str()), (0, "two words\n0x00ff10\n"), "{}", run.err);
+    let said = bench.debugfs("ea_list /f");
+    assert!(said.contains("user.text (9) = \"two words\"") && !said.contains("gone"), "{said}");
+    assert!(bench.ok(&["stat", "/f"]).contains("xattr: user.text=two words\n"));
+    let json: serde_json::Value = serde_json::from_str(&bench.ok(&["stat", "--json", "/f"])).unwrap();
+    assert_eq!(json["xattrs"].as_array().unwrap().len(), 3);
+    assert_eq!(json["xattrs"][1]["name"], "user.bytes");
+    assert_eq!(json["xattrs"][1]["value_hex"], "0x00ff10");
+    // New content: the capability was for the old one.
+    bench.world.write("local", "new");
+    bench.ok(&["put", "local", "/f"]);
+    assert_eq!(bench.ok(&["xattr", "get", "/f", "user.text"]), "two words\n");
+    bench.refused(&["xattr", "get", "/f", "security.capability"], 1, "no extended attribute");
+    bench.refused(&["xattr", "rm", "/f", "user.gone"], 1, "no extended attribute");
+    bench.refused(&["xattr", "set", "/f", "nonsense", "x"], 1, "nonsense");
+    bench.check_ext4();
+}
+
+#[test]
+fn mv_replaces_as_rename_2_does() {
+    let bench = Bench::ext4();
+    bench.world.write("one", "1");
+    bench.world.write("two", "2");
+    let script = "put one /a\nput two /b\nmv /a /b\nmkdir /d\nmkdir /e\ntouch /d/x\nmv /d /e\nput one /c\n\
+                  ln /c /c2\nmv /c /c2\n";
+    bench.script(script).succeeded();
+    assert_eq!(bench.ok(&["cat", "/b"]), "1");
+    assert_eq!(bench.ok(&["ls", "/e"]), "x\n");
+    bench.ok(&["mkdir", "/f"]);
+    bench.refused(&["mv", "/f", "/e"], 1, "not empty");
+    bench.refused(&["mv", "/f", "/b"], 1, "`/b` is not a directory");
+    bench.refused(&["mv", "/b", "/f"], 1, "`/f` is a directory");
+    bench.check_ext4();
+}
+
+#[test]
+fn filesystems_are_made_in_bare_files_and_nowhere_else() {
+    let world = World::in_memory();
+    let image = world.path("x.img");
+    fs::File::create(&image).unwrap().set_len(64 << 20).unwrap();
+    let bench = Bench { world, image };
+    let run = bench.run(&["ls", "/"]);
+    assert!(run.status == 1 && run.err.contains("hint: `mkfs ext4`"), "{}", run.err);
+    bench.world.write("local", "hello\n");
+    bench.script("mkfs ext4\nset-label fresh\nput local /f\n").succeeded();
+    bench.check_ext4();
+    assert_eq!(bench.debugfs("cat /f"), "hello\n");
+    let first = bench.digest();
+    // The same commands give the same bytes.
+    fs::File::create(&bench.image).unwrap().set_len(64 << 20).unwrap();
+    bench.script("mkfs ext4\nset-label fresh\nput local /f\n").succeeded();
+    assert_eq!(bench.digest(), first);
+    bench.script("mkfs fat32\nput local /f\n").succeeded();
+    bench.check_fat();
+    assert_eq!(mtype(&bench.image, "f"), "hello\n");
+    bench.script("mkfs ext4\nput local /g\n").succeeded();
+    bench.check_ext4();
+    assert_eq!(bench.ok(&["ls", "/"]), "g\nlost+found\n");
+    assert!(fs::read(&bench.image).unwrap()[..512].iter().all(|byte| *byte == 0));
+    bench.refused(&["--partition", "root", "mkfs", "ext4"], 3, "a file of its own");
+    let disk = Bench::disk("dos");
+    disk.refused(&["mkfs", "ext4"], 3, "has a partition table");
+    disk.refused(&["--partition", "2", "mkfs", "ext4"], 3, "has a partition table");
+}
+
+/// A journal that holds a changed block, written by debugfs.
+#[test]
+fn what_a_journal_holds_is_seen_by_readers_and_written_with_the_first_edit() {
+    let bench = Bench::ext4();
+    bench.world.write("local", "old content\n");
+    bench.ok(&["put", "local", "/f"]);
+    let block = bench.debugfs("blocks /f").trim().to_owned();
+    let mut new = b"new content\n".to_vec();
+    new.resize(1024, 0);
+    fs::write(bench.world.path("block"), &new).unwrap();
+    let script = format!("jo\njw -b {block} {}\njc\n", text(&bench.world.path("block")));
+    let script = bench.world.write("journal.debugfs", &script);
+    tool("debugfs", &["-w", "-f", text(&script), text(&bench.image)]);
+    assert!(tool("dumpe2fs", &["-h", text(&bench.image)]).contains("needs_recovery"));
+    let before = bench.digest();
+    let run = bench.run(&["cat", "/f"]);
+    assert_eq!((run.status, run.out.as_str()), (0, "new content\n"), "{}", run.err);
+    assert!(run.err.contains("recovered its journal (1 transactions"), "{}", run.err);
+    assert_eq!(bench.digest(), before);
+    bench.refused(&["rm", "/gone"], 1, "does not exist");
+    let run = bench.run(&["mkdir", "/d"]);
+    assert!(run.status == 0 && run.err.contains("recovered"), "{}", run.err);
+    bench.check_ext4();
+    assert_eq!(bench.debugfs("cat /f"), "new content\n");
+    assert!(bench.run(&["ls", "/"]).err.is_empty());
+}
+
+#[test]
+fn a_filesystem_marked_as_having_errors_is_read_and_not_edited() {
+    let bench = Bench::ext4();
+    bench.ok(&["mkdir", "/d"]);
+    tool("debugfs", &["-w", "-R", "set_super_value state 2", text(&bench.image)]);
+    assert_eq!(bench.ok(&["ls", "/"]), "d\nlost+found\n");
+    bench.refused(&["mkdir", "/e"], 1, "having errors");
 }

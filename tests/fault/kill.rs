@@ -14,7 +14,7 @@ const ROUNDS: u32 = 36;
 #[cfg(unix)]
 #[test]
 fn an_image_is_the_old_or_the_new_one_whenever_its_editor_is_killed() {
-    let world = World::new();
+    let world = World::in_memory();
     let base = world.path("base.img");
     must("mke2fs", ["-q", "-t", "ext4", "-b", "1024", text(&base), "24M"]);
     fs::write(world.path("big"), vec![7; 3 << 20]).unwrap();

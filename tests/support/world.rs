@@ -24,6 +24,14 @@ impl World {
         Self { folder }
     }
 
+    /// For small images that are synced again and again: in memory where that is possible.
+    pub(crate) fn in_memory() -> Self {
+        match tempfile::tempdir_in("/dev/shm") {
+            Ok(folder) => Self { folder },
+            Err(_) => Self::new(),
+        }
+    }
+
     pub(crate) fn path(&self, relative: &str) -> PathBuf {
         self.folder.path().join(relative)
     }

@@ -1,5 +1,5 @@
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::*;
 use crate::base::Interrupt;
@@ -31,8 +31,8 @@ impl Place {
     fn with_log(&self) -> Vec<u8> {
         let (target, _) = Target::open(&self.target()).unwrap();
         let overlay = edited(&target);
-        // The target fails, so the log stays; a sector of it was written.
-        let site = Failing(Host::new(fs::File::open(self.target()).unwrap(), self.target()));
+        // What is open for reading only cannot be written, so the log stays.
+        let site = Host::new(fs::File::open(self.target()).unwrap(), self.target());
         let failed = commit(&site, &overlay, &Interrupt::default());
         assert!(matches!(failed, Err(Error::Incomplete { .. })), "{failed:?}");
         assert_eq!(fs::read(self.target()).unwrap(), old());
@@ -63,51 +63,6 @@ fn edited(target: &Target) -> Overlay<crate::block::FileDevice> {
     // Written, but as it was.
     overlay.write_at(20_000, &old()[20_000..20_100]).unwrap();
     overlay
-}
-
-/// A disk whose target can no longer be written.
-struct Failing(Host);
-
-impl Site for Failing {
-    fn target_path(&self) -> &Path {
-        self.0.target_path()
-    }
-    fn log_path(&self) -> &Path {
-        self.0.log_path()
-    }
-    fn target_len(&self) -> io::Result<u64> {
-        self.0.target_len()
-    }
-    fn read_target(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
-        self.0.read_target(offset, buf)
-    }
-    fn write_target(&self, _offset: u64, _bytes: &[u8]) -> io::Result<()> {
-        Err(io::Error::other("the disk failed"))
-    }
-    fn set_target_len(&self, _len_bytes: u64) -> io::Result<()> {
-        Err(io::Error::other("the disk failed"))
-    }
-    fn sync_target(&self) -> io::Result<()> {
-        Err(io::Error::other("the disk failed"))
-    }
-    fn log_len(&self) -> io::Result<Option<u64>> {
-        self.0.log_len()
-    }
-    fn read_log(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
-        self.0.read_log(offset, buf)
-    }
-    fn create_log(&self) -> io::Result<()> {
-        self.0.create_log()
-    }
-    fn write_log(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        self.0.write_log(offset, bytes)
-    }
-    fn sync_log(&self) -> io::Result<()> {
-        self.0.sync_log()
-    }
-    fn remove_log(&self) -> io::Result<()> {
-        self.0.remove_log()
-    }
 }
 
 #[test]

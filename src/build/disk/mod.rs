@@ -9,6 +9,7 @@
 //! Whatever is done goes into the overlay; only [`Disk::commit`] touches the file, whole or not at all.
 
 mod local;
+mod stat;
 mod tree;
 mod volume;
 
@@ -29,8 +30,8 @@ use volume::Volume;
 pub use crate::block::redo::Error as InPlaceError;
 pub use crate::image::ext4::{FileKind, Timestamp, Xattr};
 pub use local::Input;
+pub use stat::{Listed, Stat, Usage};
 pub use tree::Tree;
-pub use volume::{Listed, Stat, Usage};
 
 /// Edits beyond this move from memory to a temporary file.
 const MEMORY_BYTES: u64 = 64 << 20;

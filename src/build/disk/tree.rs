@@ -2,7 +2,8 @@
 
 use std::io::Read;
 
-use super::volume::{Listed, Stat, Usage, Volume};
+use super::stat::{Listed, Stat, Usage};
+use super::volume::Volume;
 use super::{FileKind, Timestamp, Xattr};
 use crate::base::ImagePath;
 use crate::build::Error;

@@ -2,9 +2,8 @@
 
 use std::io::Read;
 
-use serde::Serialize;
-
-use super::{FileKind, Kind, Timestamp};
+use super::stat::{Listed, Stat, Usage};
+use super::{Kind, Timestamp};
 use crate::base::ImagePath;
 use crate::block::{Device, ReadAt};
 use crate::build::Error;
@@ -12,75 +11,10 @@ use crate::build::layout::boot_mount_in;
 use crate::image::ext4::{self, NewAttributes, Xattr};
 use crate::image::fat::{self, Content, Fat, FatTime};
 
-/// What vfat shows for everything: FAT has no modes and no owners.
-const FAT_MODE: u16 = 0o755;
 /// An fstab is smaller.
 const FSTAB_LIMIT: u64 = 1 << 20;
 /// Read and written at a time.
 const PIECE: usize = 1 << 20;
-
-/// What is known of a file without its content.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Stat {
-    /// What it is.
-    pub kind: FileKind,
-    /// The 12 permission bits; on FAT what a mount would show.
-    pub mode: u16,
-    /// The user it belongs to.
-    pub uid: u32,
-    /// The group it belongs to.
-    pub gid: u32,
-    /// Its length.
-    pub len_bytes: u64,
-    /// The numbers of a device: major, minor.
-    pub device: Option<(u32, u32)>,
-    /// How many names it has.
-    pub links: u16,
-    /// The number of its inode; FAT has none.
-    pub inode: Option<u32>,
-    /// When it was last read; FAT does not tell, so it is the next here.
-    pub accessed: Timestamp,
-    /// When its content last changed.
-    pub modified: Timestamp,
-    /// When anything of it last changed.
-    pub changed: Timestamp,
-}
-
-/// A name in a directory.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Listed {
-    /// Any bytes but `/` and NUL.
-    pub name: Vec<u8>,
-    /// What it stands for.
-    pub stat: Stat,
-    /// The text of a symlink.
-    pub target: Option<Vec<u8>>,
-}
-
-/// How full a filesystem is. All lengths in bytes.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Usage {
-    /// The partition it is on; `None` for a bare filesystem.
-    pub partition: Option<u32>,
-    /// `ext4`, `fat16` or `fat32`.
-    pub kind: &'static str,
-    /// Where it is mounted.
-    pub mounted_on: String,
-    /// Its label.
-    pub label: String,
-    /// Its UUID, or the serial of a FAT.
-    pub uuid: String,
-    /// All of it; of a FAT what its clusters hold.
-    pub len_bytes: u64,
-    /// What is taken.
-    pub used_bytes: u64,
-    /// What is free, what is kept for root included.
-    pub free_bytes: u64,
-    /// How many inodes there are; FAT has none.
-    pub inodes: Option<u32>,
-    /// How many of them are free.
-    pub free_inodes: Option<u32>,
-}
 
 enum Filesystem<'d> {
     Ext4(Box<ext4::Filesystem<'d>>),
@@ -201,13 +135,13 @@ impl<'d> Volume<'d> {
     pub(super) fn stat(&self, path: &ImagePath) -> Result<Option<Stat>, Error> {
         match &self.filesystem {
             Filesystem::Ext4(root) => match root.stat(path, false) {
-                Ok(stat) => Ok(Some(of_ext4(&stat))),
+                Ok(stat) => Ok(Some(Stat::of_ext4(&stat))),
                 Err(ext4::Error::NotFound { .. }) => Ok(None),
                 Err(error) => Err(on_ext4("read", path)(error)),
             },
             Filesystem::Fat(fat) => {
                 let found = fat.stat(to_fat(path)).map_err(on_fat("read", path))?;
-                Ok(found.map(|entry| of_fat(&entry)))
+                Ok(found.map(|entry| Stat::of_fat(&entry)))
             }
         }
     }
@@ -227,7 +161,7 @@ impl<'d> Volume<'d> {
                 let listed = root.read_dir(path).and_then(|entries| {
                     let described = entries.into_iter().map(|entry| {
                         let (stat, target) = root.describe(entry.inode)?;
-                        Ok(Listed { name: entry.name, stat: of_ext4(&stat), target })
+                        Ok(Listed { name: entry.name, stat: Stat::of_ext4(&stat), target })
                     });
                     described.collect::<Result<Vec<_>, _>>()
                 });
@@ -236,7 +170,7 @@ impl<'d> Volume<'d> {
             Filesystem::Fat(fat) => {
                 let entries = fat.read_dir(to_fat(path)).map_err(on_fat("read", path))?;
                 let listed = entries.into_iter().map(|entry| {
-                    let stat = of_fat(&entry);
+                    let stat = Stat::of_fat(&entry);
                     Listed { name: entry.name.into_bytes(), stat, target: None }
                 });
                 listed.collect()
@@ -501,8 +435,14 @@ impl<'d> Volume<'d> {
     }
 }
 
+/// Every filesystem there is has its mark before this byte; the last is that of Btrfs, at 64 KiB.
+const MARKS_LEN: u64 = 128 << 10;
+
 /// Makes a filesystem that fills `device`; `seed` is where its numbers come from.
 pub(super) fn make(device: &dyn Device, kind: Kind, now: Timestamp, seed: &[u8; 32]) -> Result<(), Error> {
+    // The marks of what was there before: two at once would make everybody guess.
+    let marks = device.len_bytes().min(MARKS_LEN);
+    device.write_at(0, &vec![0; usize::try_from(marks).unwrap_or(0)])?;
     let mut uuid = [0; 16];
     let mut hash_seed = [0; 16];
     uuid.copy_from_slice(&seed[..16]);
@@ -531,39 +471,6 @@ fn serial(text: &str) -> Option<u32> {
     let is_hex = |half: &str| half.len() == 4 && half.bytes().all(|byte| byte.is_ascii_hexdigit());
     let half = |half: &str| u32::from_str_radix(half, 16).ok();
     (is_hex(high) && is_hex(low)).then_some(half(high)? << 16 | half(low)?)
-}
-
-fn of_ext4(stat: &ext4::Stat) -> Stat {
-    Stat {
-        kind: stat.kind,
-        mode: stat.mode,
-        uid: stat.uid,
-        gid: stat.gid,
-        len_bytes: stat.len_bytes,
-        device: stat.device,
-        links: stat.links,
-        inode: Some(stat.inode),
-        accessed: stat.accessed,
-        modified: stat.modified,
-        changed: stat.changed,
-    }
-}
-
-fn of_fat(entry: &fat::Entry) -> Stat {
-    let time = Timestamp { seconds: entry.modified_seconds, nanoseconds: 0 };
-    Stat {
-        kind: if entry.is_dir { FileKind::Directory } else { FileKind::Regular },
-        mode: FAT_MODE,
-        uid: 0,
-        gid: 0,
-        len_bytes: entry.len_bytes,
-        device: None,
-        links: 1,
-        inode: None,
-        accessed: time,
-        modified: time,
-        changed: time,
-    }
 }
 
 fn place(number: Option<u32>) -> String {

@@ -36,7 +36,7 @@ impl FatTime {
     pub(super) fn words(self) -> (u16, u16) {
         let DateTime { date, time } = self.get_current_date_time();
         let date = date.year.saturating_sub(1980) << 9 | date.month << 5 | date.day;
-        (date, time.hour << 11 | time.min << 5 | time.sec / 2)
+        (date, time.hour << 11 | time.min << 5 | (time.sec / 2))
     }
 }
 
