@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::sync::OnceLock;
 
 use cardpress::base::ImagePath;
-use cardpress::image::ext4::{Error, FileKind, Filesystem, NewAttributes, recover};
+use cardpress::image::ext4::{Error, FileKind, Filesystem, NewAttributes, NodeKind, recover};
 
 use crate::{Image, Seed, get, put, u32_at};
 
@@ -194,13 +194,23 @@ fn walk(fs: &Filesystem<'_>) {
                 FileKind::Symlink => drop(fs.read_link(&path)),
                 _ => drop(fs.read_file(&path, 1 << 20)),
             }
+            let _ = fs.xattrs(&path);
         }
     }
 }
 
 type Edit = fn(&mut Filesystem<'_>) -> Result<(), Error>;
 
-const EDITS: [Edit; 16] = [
+const EDITS: [Edit; 25] = [
+    |fs| fs.set_xattr(&path("/etc/hostname"), b"user.other", b"changed"),
+    |fs| fs.set_xattr(&path("/etc/hostname"), b"user.new", &[b'n'; 200]),
+    |fs| fs.set_xattr(&path("/etc/big"), b"user.new", &[b'n'; 900]),
+    |fs| fs.remove_xattr(&path("/etc/big"), b"user.long"),
+    |fs| fs.make_node(&path("/many/fifo"), NodeKind::Fifo, FILE),
+    |fs| fs.set_reserved_blocks(20),
+    |fs| fs.write_from(&path("/etc/streamed"), &mut &[5; 20_000][..], 20_000, FILE),
+    |fs| fs.rename(&path("/etc/streamed"), &path("/etc/hostname")),
+    |fs| fs.zero_free().map(drop),
     |fs| fs.write_file(&path("/etc/hostname"), &[1; 3000], FILE),
     |fs| fs.write_file(&path("/etc/big"), &[1; 9000], FILE),
     |fs| fs.append(&path("/etc/big"), &[2; 9000]),
@@ -221,8 +231,12 @@ const EDITS: [Edit; 16] = [
 
 /// Opens, reads, edits, commits, grows, reads again.
 fn live(image: &Image, grow: bool) {
+    if let Ok(fs) = Filesystem::open_to_read(image) {
+        walk(&fs);
+        let _ = fs.read_at(&path("/etc/big"), 60_000, &mut [0; 20_000]);
+        let _ = fs.used_ranges();
+    }
     let Ok(mut fs) = Filesystem::open(image) else { return };
-    walk(&fs);
     for number in 0..40 {
         let name = format!("/many/{number:x<90}");
         if fs.write_file(&path(&name), b"", FILE).is_err() {

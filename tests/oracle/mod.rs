@@ -4,6 +4,7 @@ mod ext4_apply;
 mod ext4_bench;
 mod ext4_edit;
 mod ext4_generate;
+mod ext4_kernel;
 mod ext4_make;
 mod ext4_model;
 mod ext4_property;

@@ -26,6 +26,8 @@ const PACKAGES: &[(&str, &str)] = &[
     ("mtype", "mtools"),
     ("sfdisk", "fdisk"),
     ("ssh-keygen", "openssh-client"),
+    ("getfattr", "attr"),
+    ("getfacl", "acl"),
 ];
 
 /// Runs a program in the C locale and UTC, without input.

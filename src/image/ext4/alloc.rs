@@ -137,7 +137,7 @@ impl Store<'_> {
         self.block_bitmaps.get(&group).ok_or_else(|| corrupt(format!("there is no group {group}")))
     }
 
-    fn load_block_bitmap(&self, number: u32) -> Result<Bitmap, Error> {
+    pub(super) fn load_block_bitmap(&self, number: u32) -> Result<Bitmap, Error> {
         let group = self.group(number)?;
         let checksums = self.superblock.checksums();
         let len = self.superblock.group_len(number);

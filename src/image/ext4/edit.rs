@@ -1,5 +1,7 @@
 //! The edits of files and directories. Each is done whole or not at all.
 
+use std::io::Read;
+
 use super::dir::Entry;
 use super::error::{Error, corrupt};
 use super::features::ro_compat;
@@ -28,6 +30,7 @@ impl Filesystem<'_> {
         if self.poisoned {
             return Err(Error::Poisoned);
         }
+        self.store.superblock.check_writable()?;
         self.store.begin();
         let done = work(self);
         if done.is_err() {
@@ -45,22 +48,44 @@ impl Filesystem<'_> {
     /// [`Error::IsADirectory`], [`Error::WrongKind`]; [`Error::Poisoned`]; or as for [`Self::canonical`].
     pub fn write_file(&mut self, path: &ImagePath, content: &[u8], new: NewAttributes) -> Result<(), Error> {
         self.edit(|fs| {
-            let slot = fs.store.slot(path, true).map_err(|error| match error {
-                Error::IsRoot => Error::IsADirectory { path: path.to_string() },
-                error => error,
-            })?;
-            match &slot.inode {
-                Some(inode) => {
-                    let mut inode = fs.regular_to_change(inode, path)?;
-                    let old = Mapping::read(&fs.store, &inode)?;
-                    fs.store.replace_content(&mut inode, old, content)
-                }
-                None => {
-                    let mut inode = fs.create(slot, FileKind::Regular, new)?;
-                    fs.store.replace_content(&mut inode, Mapping::default(), content)
-                }
-            }
+            let (mut inode, old) = fs.file_to_fill(path, new)?;
+            fs.store.replace_content(&mut inode, old, content)
         })
+    }
+
+    /// As [`Self::write_file`], with content of `len_bytes` that is read as it is written, up to 1 MiB at a time. There
+    /// must be room for it beside what the file held before: that is given up only when all has been read.
+    ///
+    /// # Errors
+    /// [`Error::Content`] when `content` fails or ends early, after which all is as it was; or as for
+    /// [`Self::write_file`].
+    pub fn write_from(
+        &mut self,
+        path: &ImagePath,
+        content: &mut dyn Read,
+        len_bytes: u64,
+        new: NewAttributes,
+    ) -> Result<(), Error> {
+        self.edit(|fs| {
+            let (mut inode, old) = fs.file_to_fill(path, new)?;
+            fs.store.stream_content(&mut inode, old, content, len_bytes)
+        })
+    }
+
+    /// The file at `path`, made where there is none, and its blocks.
+    fn file_to_fill(&mut self, path: &ImagePath, new: NewAttributes) -> Result<(Inode, Mapping), Error> {
+        let slot = self.store.slot(path, true).map_err(|error| match error {
+            Error::IsRoot => Error::IsADirectory { path: path.to_string() },
+            error => error,
+        })?;
+        match &slot.inode {
+            Some(inode) => {
+                let inode = self.regular_to_change(inode, path)?;
+                let old = Mapping::read(&self.store, &inode)?;
+                Ok((inode, old))
+            }
+            None => Ok((self.create(slot, FileKind::Regular, new)?, Mapping::default())),
+        }
     }
 
     /// Adds `bytes` at the end of the file at `path`, which must exist; symlinks are followed.
@@ -189,11 +214,13 @@ impl Filesystem<'_> {
         })
     }
 
-    /// What was `from` is `to` afterwards. Neither name is followed when it is a symlink.
+    /// What was `from` is `to` afterwards, in place of what had that name: a directory in place of an empty one,
+    /// anything else in place of anything but a directory. Nothing happens when both are names of one file. Neither
+    /// name is followed when it is a symlink.
     ///
     /// # Errors
-    /// [`Error::Exists`] for `to`, [`Error::NotFound`], [`Error::IntoItself`], [`Error::IsRoot`], or as for
-    /// [`Self::write_file`].
+    /// [`Error::NotFound`], [`Error::NotADirectory`], [`Error::IsADirectory`] and [`Error::NotEmpty`] for `to`,
+    /// [`Error::IntoItself`], [`Error::IsRoot`], or as for [`Self::write_file`].
     pub fn rename(&mut self, from: &ImagePath, to: &ImagePath) -> Result<(), Error> {
         self.edit(|fs| {
             let source = fs.canonical(from, false)?;
@@ -209,11 +236,20 @@ impl Filesystem<'_> {
             if target.below(&source).is_some() {
                 return Err(Error::IntoItself { from: from.to_string(), to: to.to_string() });
             }
-            check_free(&fs.store.slot(&target, false)?, to)?;
+            let new = fs.store.slot(&target, false)?;
+            if let Some(replaced) = new.inode {
+                if replaced.number == inode.number {
+                    return Ok(());
+                }
+                fs.check_replaceable(&inode, &replaced, to)?;
+                fs.leave(new.directory, &new.name, &replaced)?;
+                fs.release(replaced)?;
+            }
             inode.set_changed(fs.clock);
             fs.store.put_inode(inode.clone());
-            fs.leave(old.directory, &old.name, &inode)?;
-            // Looked for again: the parent may be the directory that was just changed.
+            // Looked for again, here and below: the parent may be the directory that was just changed.
+            let directory = fs.store.slot(&source, false)?.directory;
+            fs.leave(directory, &old.name, &inode)?;
             let new = fs.store.slot(&target, false)?;
             let parent = new.directory.number;
             fs.enter(new.directory, new.name, &inode)?;
@@ -222,6 +258,19 @@ impl Filesystem<'_> {
             }
             Ok(())
         })
+    }
+
+    /// Refuses to put `inode` in place of `replaced`, which is at `path`, where rename(2) would.
+    fn check_replaceable(&self, inode: &Inode, replaced: &Inode, path: &ImagePath) -> Result<(), Error> {
+        let path = || path.to_string();
+        match (inode.is_directory(), replaced.is_directory()) {
+            (true, false) => Err(Error::NotADirectory { path: path() }),
+            (false, true) => Err(Error::IsADirectory { path: path() }),
+            (true, true) if !self.store.entries(replaced)?.is_empty() => {
+                Err(Error::NotEmpty { path: path() })
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Removes a file, a symlink or an empty directory.
@@ -269,14 +318,6 @@ impl Filesystem<'_> {
             self.release(inode)?;
         }
         Ok(())
-    }
-
-    /// Sets the 12 permission bits of what is at `path`; symlinks are followed.
-    ///
-    /// # Errors
-    /// [`Error::NotFound`], or as for [`Self::write_file`].
-    pub fn set_mode(&mut self, path: &ImagePath, mode: u16) -> Result<(), Error> {
-        self.change_inode(path, |inode| inode.set_mode(mode))
     }
 
     /// Sets the owner of what is at `path`; symlinks are followed. The mode stays, set-user-id bits too.
@@ -334,6 +375,7 @@ impl Filesystem<'_> {
             FileKind::Regular => Mapping::default().write(&mut self.store, &mut inode)?,
             _ => {}
         }
+        self.store.inherit_acl(&mut inode, &slot.directory)?;
         self.store.put_inode(inode.clone());
         self.enter(slot.directory, slot.name, &inode)?;
         Ok(inode)
@@ -413,6 +455,6 @@ impl Filesystem<'_> {
     }
 }
 
-fn check_free(slot: &Slot, path: &ImagePath) -> Result<(), Error> {
+pub(super) fn check_free(slot: &Slot, path: &ImagePath) -> Result<(), Error> {
     if slot.inode.is_some() { Err(Error::Exists { path: path.to_string() }) } else { Ok(()) }
 }

@@ -151,6 +151,67 @@ pub enum Error {
         /// The longest.
         limit_bytes: usize,
     },
+    /// No name of an extended attribute, or one with a prefix that cannot be set here.
+    #[error(
+        "`{name}` is no name for an extended attribute: wanted user., trusted. or security. and up to 255 bytes in all, system.posix_acl_access or system.posix_acl_default"
+    )]
+    XattrName {
+        /// What was asked for, made printable.
+        name: String,
+    },
+    /// The file does not have that extended attribute.
+    #[error("`{path}` has no extended attribute `{name}`")]
+    NoXattr {
+        /// Where.
+        path: String,
+        /// Which, made printable.
+        name: String,
+    },
+    /// The extended attribute does not fit beside the others.
+    #[error(
+        "no room for extended attribute `{name}` of {len_bytes} bytes: all of a file's share its inode and one block of {block_len}"
+    )]
+    XattrRoom {
+        /// Which, made printable.
+        name: String,
+        /// How long its value is.
+        len_bytes: usize,
+        /// The length of a block in bytes.
+        block_len: usize,
+    },
+    /// The bytes that were to be an access control list are none.
+    #[error("not an access control list: {reason}")]
+    BadAcl {
+        /// What is wrong.
+        reason: &'static str,
+    },
+    /// What was to become the content of a file could not be read. The edit was taken back.
+    #[error("cannot read the new content past {read_bytes} of {len_bytes} bytes")]
+    Content {
+        /// How much was read.
+        read_bytes: u64,
+        /// How much there should have been.
+        len_bytes: u64,
+        /// What the reader said; `UnexpectedEof` when it ended.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A device number that does not fit: 12 bits of major, 20 bits of minor.
+    #[error("device number {major}:{minor} is too large: up to 4095:1048575 are possible")]
+    DeviceNumber {
+        /// Which driver.
+        major: u32,
+        /// Which of its devices.
+        minor: u32,
+    },
+    /// More blocks for root alone than half of them.
+    #[error("cannot keep {blocks} blocks for root, only {limit_blocks}")]
+    TooManyReserved {
+        /// How many were to be kept.
+        blocks: u64,
+        /// How many can be.
+        limit_blocks: u64,
+    },
     /// The directory has more names than its index can hold.
     #[error(
         "directory is full: its names take {needed_blocks} blocks, its index has room for {limit_blocks}"
@@ -220,6 +281,12 @@ pub enum Refusal {
     /// The journal is not in the filesystem.
     #[error("its journal is on another device")]
     ExternalJournal,
+    /// Another host may be writing to it at this moment.
+    #[error("another host has it in use (mmp sequence {sequence:#010x})")]
+    InUse {
+        /// `mmp_seq`.
+        sequence: u32,
+    },
     /// The UUID is part of how names are encrypted.
     #[error("feature stable_inodes forbids another UUID")]
     StableInodes,

@@ -1,7 +1,10 @@
 //! The content of files: read, replaced whole, overwritten in part, cut or stretched.
 //!
 //! Blocks that a file has are used again before others are taken. Everything is allocated and mapped first and the
-//! bytes are written last, so that a full filesystem is found out before anything has changed.
+//! bytes are written last, so that a full filesystem is found out before anything has changed. Content that is streamed
+//! goes to free blocks, because its source may fail half-way.
+
+use std::io::{self, Read};
 
 use super::alloc::Blocks;
 use super::error::{Error, corrupt};
@@ -12,6 +15,8 @@ use super::store::Store;
 
 /// `i_size` from which on the filesystem must say that it has large files.
 const LARGE_FILE_LEN: u64 = 1 << 31;
+/// How much is streamed at a time; a multiple of every block length.
+const BUFFER_LEN: u64 = 1 << 20;
 /// A symlink up to here lies in the inode itself; byte 60 would be its NUL.
 const SHORT_LINK_LEN: usize = 59;
 
@@ -23,6 +28,25 @@ impl Store<'_> {
         let mut content = self.read_blocks(&mapping, inode.size(), 0, blocks)?;
         content.truncate(length(inode.size())?);
         Ok(content)
+    }
+
+    /// Fills `buf` from byte `offset` on, as far as the file reaches; gives how much that is.
+    pub(super) fn read_part(&self, inode: &Inode, offset: u64, buf: &mut [u8]) -> Result<usize, Error> {
+        let end = inode.size().min(offset.saturating_add(buf.len() as u64));
+        let buf = &mut buf[..length(end.saturating_sub(offset))?];
+        buf.fill(0);
+        let block_len = self.block_len() as u64;
+        let mapping = Mapping::read(self, inode)?;
+        let blocks = (offset / block_len, end.div_ceil(block_len));
+        for run in mapping.runs.iter().filter_map(|run| run.cut(blocks.0, blocks.1)) {
+            let start = offset.max(run.logical * block_len);
+            let stop = end.min(run.end() * block_len);
+            let place = buf.get_mut(length(start - offset)?..length(stop - offset)?);
+            if let Some(place) = place.filter(|_| !run.unwritten) {
+                self.read_data(run.physical, start - run.logical * block_len, place)?;
+            }
+        }
+        Ok(buf.len())
     }
 
     /// File blocks `first..end`, zero in holes and past `size`.
@@ -93,6 +117,51 @@ impl Store<'_> {
         self.set_size(inode, size)?;
         self.put_inode(inode.clone());
         self.write_runs(&mapping, 0, content)
+    }
+
+    /// Lets the file hold what `content` gives, `size` bytes, in blocks that are free now: what the file holds at
+    /// present stays whole until all has been read. `old` is its mapping.
+    pub(super) fn stream_content(
+        &mut self,
+        inode: &mut Inode,
+        old: Mapping,
+        content: &mut dyn Read,
+        size: u64,
+    ) -> Result<(), Error> {
+        self.check_len(size)?;
+        let block_len = self.block_len() as u64;
+        let goal = Mapping::default().goal(self, inode);
+        let fresh = self.allocate_blocks(size.div_ceil(block_len), goal)?;
+        for run in &old.runs {
+            self.free_blocks(run.blocks())?;
+        }
+        let mut mapping = Mapping { runs: Vec::new(), tree: old.tree };
+        let mut logical = 0;
+        for blocks in fresh {
+            mapping.push(Run { logical, physical: blocks.start, len: blocks.len, unwritten: false });
+            logical += blocks.len;
+        }
+        mapping.clone().write(self, inode)?;
+        self.set_size(inode, size)?;
+        self.put_inode(inode.clone());
+
+        let mut buffer = vec![0; length(BUFFER_LEN.min(logical * block_len))?];
+        for run in mapping.runs {
+            let run_len = run.len * block_len;
+            let mut at = 0;
+            while at < run_len {
+                let file_at = run.logical * block_len + at;
+                let piece = length((run_len - at).min(BUFFER_LEN))?;
+                let piece = buffer.get_mut(..piece).ok_or_else(|| corrupt("a run outgrew its file"))?;
+                let held = length(size.saturating_sub(file_at).min(piece.len() as u64))?;
+                let (held, past) = piece.split_at_mut(held);
+                fill(content, held, file_at, size)?;
+                past.fill(0);
+                self.write_content(run.physical, at, piece)?;
+                at += piece.len() as u64;
+            }
+        }
+        Ok(())
     }
 
     /// Exactly `count` blocks without holes, the present ones first; what is over is given back. The mapping is not
@@ -247,6 +316,21 @@ impl Store<'_> {
         }
         Ok(())
     }
+}
+
+/// Fills `buf`, which is byte `at` and on of a content of `len_bytes`.
+fn fill(content: &mut dyn Read, buf: &mut [u8], at: u64, len_bytes: u64) -> Result<(), Error> {
+    let mut filled = 0;
+    while let Some(rest) = buf.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+        let fault = |source| Error::Content { read_bytes: at + filled as u64, len_bytes, source };
+        match content.read(rest) {
+            Ok(0) => return Err(fault(io::ErrorKind::UnexpectedEof.into())),
+            Ok(len) => filled += len,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(fault(error)),
+        }
+    }
+    Ok(())
 }
 
 /// A length that must fit memory.

@@ -27,7 +27,7 @@ const FORBIDDING_FLAGS: [(u32, &str); 9] = [
     (0x4000_0000, "casefold"),
 ];
 /// Those of them that forbid reading too.
-const UNREADABLE_FLAGS: u32 = 0x4 | 0x800 | 0x1000_0000;
+const UNREADABLE_FLAGS: u32 = 0x4 | 0x800 | 0x1000_0000 | 0x4000_0000;
 
 /// What a file is, from the top bits of `i_mode`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -342,15 +342,19 @@ impl Inode {
         put(&mut self.raw, 0x28, i_block);
     }
 
-    /// What lies behind the extra fields: extended attributes, when there are any.
+    /// What lies behind the extra fields: extended attributes, when there are any. Empty without extra fields, as the
+    /// kernel has it.
     pub(super) fn tail(&self) -> &[u8] {
-        self.raw.get(128 + self.extra_isize()..).unwrap_or_default()
+        self.tail_start().and_then(|at| self.raw.get(at..)).unwrap_or_default()
     }
 
     /// As [`Self::tail`], to change.
     pub(super) fn tail_mut(&mut self) -> &mut [u8] {
-        let at = 128 + self.extra_isize();
-        self.raw.get_mut(at..).unwrap_or_default()
+        self.tail_start().and_then(|at| self.raw.get_mut(at..)).unwrap_or_default()
+    }
+
+    fn tail_start(&self) -> Option<usize> {
+        Some(self.extra_isize()).filter(|extra| *extra > 0).map(|extra| 128 + extra)
     }
 
     fn extra_isize(&self) -> usize {

@@ -98,7 +98,7 @@ pub fn make(device: &dyn Device, options: &MakeOptions) -> Result<(), Error> {
     })?;
     superblock.set_label(&options.label)?;
     let store = new_store(device, superblock, &geometry, options.is_zero)?;
-    let mut filesystem = Filesystem::new(store);
+    let mut filesystem = Filesystem::with(store);
     filesystem.set_clock(options.time);
     filesystem.edit(|fs| fs.fill(&geometry, options))?;
     filesystem.backups = true;

@@ -2,16 +2,20 @@
 //! [`Filesystem::commit`] lays them down.
 //!
 //! ```text
-//! edit.rs, identity.rs   what can be done: write, mkdir, link, rename, remove, attributes, UUID, label
+//! edit.rs, identity.rs   what can be done: write, mkdir, link, rename, remove, owner, times, UUID, label
+//! node.rs                devices, named pipes, sockets
+//! attributes.rs          extended attributes, mode         ─ acl.rs
 //! make.rs                a new filesystem
 //! grow.rs                a longer filesystem            ─ resize_inode.rs
 //! recover.rs             what an unclean end left behind ─ journal.rs, orphan.rs
+//! space.rs               what is kept for root, what is in use, zeros in what is not
 //! path.rs                paths, with symlinks inside the image
 //! directory.rs           directories as files of entries    ─ dir.rs (one block), htree.rs (the index), hash.rs
 //! file.rs, xattr.rs      content, extended attributes
 //! mapping.rs             which blocks a file has            ─ extent.rs, block_map.rs
 //! alloc.rs, bitmap.rs    taking and giving back
 //! store.rs               metadata as values, undo, commit   ─ superblock.rs, group.rs, inode.rs, checksum.rs
+//! features.rs, settled.rs    the gates for writing and for reading
 //! ```
 //!
 //! - All integers on disk are little-endian. A block has 1, 2 or 4 KiB; the superblock lies at byte 1024, the group
@@ -25,9 +29,11 @@
 //!
 //! Spec: Linux `Documentation/filesystems/ext4`. Oracle: `e2fsck -fn`. Left out: writing through the journal (a clean one
 //! is empty and stays so), quota, encryption, inline data, big clusters and the rest of what [`Error::Unsupported`] names;
-//! shrinking; inherited ACLs; copies of superblock and descriptors, but for another UUID, label or length.
+//! shrinking; copies of superblock and descriptors, but for another UUID, label or length.
 
+mod acl;
 mod alloc;
+mod attributes;
 mod bitmap;
 mod block_map;
 mod bytes;
@@ -48,20 +54,25 @@ mod inode;
 mod journal;
 mod make;
 mod mapping;
+mod node;
 mod orphan;
 mod path;
 mod recover;
 mod resize_inode;
+mod settled;
+mod space;
 mod store;
 mod superblock;
 #[cfg(test)]
 mod tests;
 mod xattr;
 
+pub use attributes::Xattr;
 pub use error::{Corrupt, Error, Refusal};
 pub use features::FeatureNames;
 pub use inode::{FileKind, Timestamp};
 pub use make::{MakeOptions, make};
+pub use node::NodeKind;
 pub use recover::{Recovered, recover};
 
 use crate::base::ImagePath;
@@ -92,6 +103,8 @@ pub struct Stat {
     pub gid: u32,
     /// Its length; of a symlink that of its target.
     pub len_bytes: u64,
+    /// Of a device its number, major and minor.
+    pub device: Option<(u32, u32)>,
     /// How many names it has; of a directory 2 and its subdirectories, or 1 when they are too many to count.
     pub links: u16,
     /// When it was last read.
@@ -116,7 +129,7 @@ pub struct DirEntry {
 /// What a new file or directory gets; ignored for what exists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NewAttributes {
-    /// The 12 permission bits.
+    /// The 12 permission bits. In a directory with a default access control list only what that allows is given.
     pub mode: u16,
     /// The user it belongs to.
     pub uid: u32,
@@ -131,10 +144,22 @@ impl<'d> Filesystem<'d> {
     /// [`Error::NotExt4`]; [`Error::Unsupported`] with the names of features that cannot be written;
     /// [`Error::Refused`] when it was not unmounted cleanly; [`Error::Corrupt`].
     pub fn open(device: &'d dyn Device) -> Result<Self, Error> {
-        Store::open(device).map(Self::new)
+        Store::open(device).map(Self::with)
     }
 
-    fn new(store: Store<'d>) -> Self {
+    /// Opens whatever can be read without being misread, whether it can be edited or not: an unclean state, features
+    /// that only writers need to know, and those that mark the files they concern, which are refused one by one. Each
+    /// edit gives the error that [`Self::open`] would have given.
+    ///
+    /// # Errors
+    /// [`Error::NotExt4`]; [`Error::Unsupported`] with the names of features that change what everything means;
+    /// [`Error::Refused`] when the journal holds changes that are not in place, or another host may be writing;
+    /// [`Error::Corrupt`].
+    pub fn open_to_read(device: &'d dyn Device) -> Result<Self, Error> {
+        Store::open_to_read(device).map(Self::with)
+    }
+
+    fn with(store: Store<'d>) -> Self {
         let clock = Timestamp { seconds: store.superblock.write_time(), nanoseconds: 0 };
         Self { store, clock, backups: false, poisoned: false }
     }
@@ -166,7 +191,7 @@ impl<'d> Filesystem<'d> {
     /// How many blocks are free, those kept for root included.
     #[must_use]
     pub fn free_blocks(&self) -> u64 {
-        self.store.superblock.free_blocks()
+        self.store.superblock.free_blocks().saturating_mul(self.store.superblock.cluster_blocks())
     }
 
     /// How many inodes are free.
@@ -216,6 +241,7 @@ impl<'d> Filesystem<'d> {
             uid: inode.uid(),
             gid: inode.gid(),
             len_bytes: inode.size(),
+            device: node::device_number(&inode)?,
             links: inode.links(),
             accessed: inode.accessed(),
             modified: inode.modified(),
@@ -236,6 +262,17 @@ impl<'d> Filesystem<'d> {
             return Err(Error::TooLong { path: path.to_string(), len_bytes, limit_bytes });
         }
         self.store.read_content(&inode)
+    }
+
+    /// Fills `buf` with the content of the regular file at `path` from byte `offset` on; gives how many bytes there
+    /// were, fewer than asked for only at the end of the file. Symlinks are followed.
+    ///
+    /// # Errors
+    /// As for [`Self::read_file`], but never [`Error::TooLong`].
+    pub fn read_at(&self, path: &ImagePath, offset: u64, buf: &mut [u8]) -> Result<usize, Error> {
+        let inode = self.store.locate(path, true)?;
+        edit::check_regular(&inode, path)?;
+        self.store.read_part(&inode, offset, buf)
     }
 
     /// The text of the symlink at `path`.

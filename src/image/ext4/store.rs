@@ -29,7 +29,8 @@ pub(super) struct Store<'d> {
     /// What the device holds of them, to tell what changed.
     laid_down: (Superblock, Vec<Group>),
     undo: Undo,
-    /// Whether the present edit wrote file content, which cannot be taken back.
+    /// Whether the present edit wrote over content that was there before it, which cannot be taken back. Content in
+    /// blocks that were free is no harm.
     pub(super) wrote_content: bool,
 }
 
@@ -47,13 +48,22 @@ struct Undo {
 impl<'d> Store<'d> {
     /// Reads superblock and descriptors, and checks them.
     pub(super) fn open(device: &'d dyn Device) -> Result<Self, Error> {
-        Self::with_superblock(device, Superblock::parse(read_superblock(device)?, device.len_bytes())?)
+        let superblock = Superblock::parse(read_superblock(device)?, device.len_bytes())?;
+        Self::with(device, superblock)
+    }
+
+    /// As [`Self::open`], but lets through what can only be read; [`Superblock::check_writable`] tells.
+    pub(super) fn open_to_read(device: &'d dyn Device) -> Result<Self, Error> {
+        let superblock = Superblock::parse_to_read(read_superblock(device)?, device.len_bytes())?;
+        let store = Self::with(device, superblock)?;
+        store.check_settled()?;
+        Ok(store)
     }
 
     /// As [`Self::open`], whatever the state: for recovery.
     pub(super) fn open_in_any_state(device: &'d dyn Device) -> Result<Self, Error> {
-        let raw = read_superblock(device)?;
-        Self::with_superblock(device, Superblock::parse_in_any_state(raw, device.len_bytes())?)
+        let superblock = Superblock::parse_in_any_state(read_superblock(device)?, device.len_bytes())?;
+        Self::with(device, superblock)
     }
 
     /// A filesystem that is only just being made: nothing of it is on the device.
@@ -66,7 +76,7 @@ impl<'d> Store<'d> {
         Ok(Self::holding(device, superblock, groups, system, Vec::new()))
     }
 
-    fn with_superblock(device: &'d dyn Device, mut superblock: Superblock) -> Result<Self, Error> {
+    fn with(device: &'d dyn Device, mut superblock: Superblock) -> Result<Self, Error> {
         let groups = read_groups(device, &superblock)?;
         // The kernel keeps the totals lazily; the groups are right.
         superblock.set_free_blocks(groups.iter().map(|group| u64::from(group.free_blocks())).sum());
@@ -219,7 +229,7 @@ impl<'d> Store<'d> {
 
     /// Writes file content at once: only when nothing else of the edit can fail any more.
     pub(super) fn write_content(&mut self, block: u64, at: u64, bytes: &[u8]) -> Result<(), Error> {
-        self.wrote_content = true;
+        self.wrote_content |= !self.was_free(block, at, bytes.len());
         self.write_data(block, at, bytes)
     }
 
@@ -242,6 +252,19 @@ impl<'d> Store<'d> {
         Ok(())
     }
 
+    /// Whether all blocks of these bytes were free before the present edit.
+    fn was_free(&self, block: u64, at: u64, len_bytes: usize) -> bool {
+        let block_len = self.block_len() as u64;
+        let first = block + at / block_len;
+        let end = block + (at + len_bytes as u64).div_ceil(block_len);
+        (first..end).all(|block| {
+            let (group, bit) = self.superblock.group_of_block(block);
+            let before = self.undo.block_bitmaps.get(&group).or_else(|| self.block_bitmaps.get(&group));
+            before.is_some_and(|bitmap| !bitmap.is_set(bit))
+        })
+    }
+
+    /// Writes at once, past all that is held here.
     pub(super) fn write_data(&self, block: u64, at: u64, bytes: &[u8]) -> Result<(), Error> {
         let offset = self.offset(block, at)?;
         self.device.write_at(offset, bytes).map_err(|source| Error::Device { block, source })
@@ -379,7 +402,7 @@ impl<'d> Store<'d> {
     fn commit_groups(&mut self) -> Result<(), Error> {
         let checksums = self.superblock.checksums();
         let uuid = self.superblock.uuid();
-        let table = self.superblock.first_data_block + 1;
+        let table = self.superblock.table_start();
         let len = self.superblock.descriptor_len as u64;
         for number in 0..self.groups_count() {
             let Some(group) = self.groups.get_mut(index(number)) else { continue };
@@ -438,9 +461,9 @@ fn read_superblock(device: &dyn Device) -> Result<Vec<u8>, Error> {
     Ok(raw)
 }
 
-/// Reads the descriptor table, which follows the superblock's block.
+/// Reads the descriptor table.
 fn read_groups(device: &dyn Device, superblock: &Superblock) -> Result<Vec<Group>, Error> {
-    let block = superblock.first_data_block + 1;
+    let block = superblock.table_start();
     let block_len = superblock.block_len as u64;
     if (block + superblock.gdt_blocks()) > superblock.blocks_count {
         return Err(corrupt(format!(
@@ -477,7 +500,8 @@ fn system_ranges(superblock: &Superblock, groups: &[Group]) -> Result<Vec<(u64, 
     let mut ranges = Vec::with_capacity(groups.len() * 3);
     for (number, group) in (0..superblock.groups_count).zip(groups) {
         if superblock.has_backup(number) {
-            ranges.push((superblock.group_start(number), superblock.backup_len()));
+            let start = superblock.group_start(number).max(superblock.table_start() - 1);
+            ranges.push((start, superblock.backup_len()));
         }
         ranges.push((group.block_bitmap(), 1));
         ranges.push((group.inode_bitmap(), 1));

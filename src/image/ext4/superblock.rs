@@ -6,7 +6,7 @@
 use super::bytes::{field, high32, low32, put, u16_at, u32_at};
 use super::checksum::{Checksums, crc32c};
 use super::error::{Error, Refusal, corrupt};
-use super::features::{Features, compat, incompat, ro_compat};
+use super::features::{FeatureNames, Features, compat, incompat, ro_compat};
 
 mod fresh;
 mod state;
@@ -42,13 +42,32 @@ pub(super) struct Superblock {
 impl Superblock {
     /// Checks the geometry and the gate: features, state, checksum. `device_len` bounds the block count.
     pub(super) fn parse(raw: Vec<u8>, device_len: u64) -> Result<Self, Error> {
-        let superblock = Self::parse_in_any_state(raw, device_len)?;
-        superblock.check_state()?;
+        let superblock = Self::parse_past(raw, device_len, Features::in_the_way)?;
+        superblock.check_writable()?;
         Ok(superblock)
+    }
+
+    /// As [`Self::parse`], but lets through what can only be read.
+    pub(super) fn parse_to_read(raw: Vec<u8>, device_len: u64) -> Result<Self, Error> {
+        Self::parse_past(raw, device_len, Features::in_the_way_of_reading)
     }
 
     /// As [`Self::parse`], but for the state: for who is about to put it right.
     pub(super) fn parse_in_any_state(raw: Vec<u8>, device_len: u64) -> Result<Self, Error> {
+        Self::parse_past(raw, device_len, Features::in_the_way)
+    }
+
+    /// What forbids to write this filesystem, if anything does.
+    pub(super) fn check_writable(&self) -> Result<(), Error> {
+        let in_the_way = self.features().in_the_way();
+        if in_the_way.0.is_empty() { self.check_state() } else { Err(Error::Unsupported(in_the_way)) }
+    }
+
+    fn parse_past(
+        raw: Vec<u8>,
+        device_len: u64,
+        in_the_way: impl Fn(Features) -> FeatureNames,
+    ) -> Result<Self, Error> {
         let magic = u16_at(&raw, 0x38);
         if magic != MAGIC {
             return Err(Error::NotExt4 { magic });
@@ -66,7 +85,7 @@ impl Superblock {
         if features.has_ro_compat(ro_compat::METADATA_CSUM) && stored != computed {
             return Err(corrupt(format!("superblock checksum is {stored:#010x}, computed {computed:#010x}")));
         }
-        let in_the_way = features.in_the_way();
+        let in_the_way = in_the_way(features);
         if !in_the_way.0.is_empty() {
             return Err(Error::Unsupported(in_the_way));
         }
@@ -76,17 +95,34 @@ impl Superblock {
     /// Takes the geometry out, every number in its bounds.
     fn geometry(raw: Vec<u8>, features: Features, device_len: u64) -> Result<Self, Error> {
         let log_block_len = u32_at(&raw, 0x18);
-        if log_block_len > 2 {
-            return Err(corrupt(format!("log block size is {log_block_len}, wanted 0 to 2 (1 to 4 KiB)")));
+        match log_block_len {
+            0..=2 => {}
+            // The format knows them, Linux only where pages are as long.
+            3..=6 => {
+                let name = format!("blocks of {} bytes", 1024 << log_block_len);
+                return Err(Error::Unsupported(FeatureNames(vec![name])));
+            }
+            _ => {
+                return Err(corrupt(format!(
+                    "log block size is {log_block_len}, wanted 0 to 2 (1 to 4 KiB)"
+                )));
+            }
         }
         let block_len = 1024_usize << log_block_len;
-        if u32_at(&raw, 0x1c) != log_block_len {
+        let log_cluster_len = u32_at(&raw, 0x1c);
+        let has_clusters = features.has_ro_compat(ro_compat::BIGALLOC);
+        if log_cluster_len != log_block_len && !has_clusters {
             return Err(corrupt("cluster size differs from block size without bigalloc"));
         }
+        // `EXT2_MAX_CLUSTER_LOG_SIZE`, less the 10 bits of a KiB.
+        if log_cluster_len < log_block_len || log_cluster_len > 19 {
+            return Err(corrupt(format!("log cluster size is {log_cluster_len}")));
+        }
+        let cluster_blocks = 1_u32 << (log_cluster_len - log_block_len);
         let high = if features.has_incompat(incompat::BIT64) { u32_at(&raw, 0x150) } else { 0 };
         let blocks_count = u64::from(high) << 32 | u64::from(u32_at(&raw, 0x04));
         let first_data_block = u64::from(u32_at(&raw, 0x14));
-        let wanted_first = u64::from(block_len == 1024);
+        let wanted_first = u64::from(block_len == 1024 && log_cluster_len == 0);
         let held_blocks = device_len / block_len as u64;
         if first_data_block != wanted_first || blocks_count <= first_data_block || blocks_count > held_blocks
         {
@@ -98,10 +134,13 @@ impl Superblock {
         let blocks_per_group = u32_at(&raw, 0x20);
         let inodes_per_group = u32_at(&raw, 0x28);
         let bits = u32::try_from(block_len * 8).unwrap_or(u32::MAX);
-        for (what, count) in [("blocks", blocks_per_group), ("inodes", inodes_per_group)] {
-            if count == 0 || count % 8 != 0 || count > bits {
+        let most_blocks = bits.saturating_mul(cluster_blocks);
+        for (what, count, most) in
+            [("blocks", blocks_per_group, most_blocks), ("inodes", inodes_per_group, bits)]
+        {
+            if count == 0 || count % 8 != 0 || count > most {
                 return Err(corrupt(format!(
-                    "{count} {what} per group, wanted a multiple of 8 up to {bits}"
+                    "{count} {what} per group, wanted a multiple of 8 up to {most}"
                 )));
             }
         }
@@ -113,6 +152,10 @@ impl Superblock {
         }
         let descriptor_len =
             if features.has_incompat(incompat::BIT64) { usize::from(u16_at(&raw, 0xfe)) } else { 32 };
+        if descriptor_len > 64 && descriptor_len.is_power_of_two() && descriptor_len <= 1024 {
+            let name = format!("group descriptors of {descriptor_len} bytes");
+            return Err(Error::Unsupported(FeatureNames(vec![name])));
+        }
         if descriptor_len != 32 && descriptor_len != 64 {
             return Err(corrupt(format!("descriptor size is {descriptor_len}, wanted 32 or 64")));
         }
@@ -157,6 +200,22 @@ impl Superblock {
             return Ok(());
         };
         Err(Error::Refused(refusal))
+    }
+
+    /// How many blocks a bit of a block bitmap stands for; more than 1 with `bigalloc` only, which is not written.
+    pub(super) fn cluster_blocks(&self) -> u64 {
+        1 << u32_at(&self.raw, 0x1c).saturating_sub(u32_at(&self.raw, 0x18)).min(19)
+    }
+
+    /// The first block of the descriptor table, which follows the superblock's.
+    pub(super) fn table_start(&self) -> u64 {
+        OFFSET / self.block_len as u64 + 1
+    }
+
+    /// The block by which hosts that share the device tell each other, with `mmp`.
+    pub(super) fn mmp_block(&self) -> Option<u64> {
+        let block = u64::from(u32_at(&self.raw, 0x16c)) << 32 | u64::from(u32_at(&self.raw, 0x168));
+        self.features().has_incompat(incompat::MMP).then_some(block)
     }
 
     pub(super) fn features(&self) -> Features {
@@ -253,7 +312,7 @@ impl Superblock {
     /// keeps its share. The free counts are the caller's.
     pub(super) fn set_blocks_count(&mut self, count: u64) {
         let kept = u128::from(self.kept_blocks()) * u128::from(count) / u128::from(self.blocks_count.max(1));
-        self.put_wide(0x08, 0x154, u64::try_from(kept).unwrap_or(0));
+        self.set_kept_blocks(u64::try_from(kept).unwrap_or(0));
         self.put_wide(0x04, 0x150, count);
         let groups = count.saturating_sub(self.first_data_block).div_ceil(u64::from(self.blocks_per_group));
         self.blocks_count = count;
@@ -265,8 +324,12 @@ impl Superblock {
     }
 
     /// `s_r_blocks_count`: what only root may use.
-    fn kept_blocks(&self) -> u64 {
+    pub(super) fn kept_blocks(&self) -> u64 {
         self.wide(0x08, 0x154)
+    }
+
+    pub(super) fn set_kept_blocks(&mut self, count: u64) {
+        self.put_wide(0x08, 0x154, count);
     }
 
     pub(super) fn reserved_gdt_blocks(&self) -> u64 {

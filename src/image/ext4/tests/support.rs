@@ -50,7 +50,16 @@ pub(super) struct Image {
 impl Image {
     /// What `mke2fs` makes of `shape`, with some files in it.
     pub(super) fn make(shape: &Shape) -> Self {
-        let image = Self { dir: tempfile::tempdir().unwrap() };
+        let image = Self::with(shape.1, shape.2);
+        image.check("as made by mke2fs");
+        image
+    }
+
+    /// What `mke2fs` makes with these arguments, sound or not.
+    pub(super) fn with(args: &[&str], len: &str) -> Self {
+        // In memory where that is possible: filesystem tools sync what they write.
+        let dir = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir());
+        let image = Self { dir: dir.unwrap() };
         let tree = image.dir.path().join("tree");
         fs::create_dir_all(tree.join("etc/long")).unwrap();
         fs::write(tree.join("etc/hostname"), "raspberrypi\n").unwrap();
@@ -67,9 +76,8 @@ impl Image {
         let path = image.path();
         let fixed = ["-q", "-t", "ext4", "-F", "-U", "11111111-2222-3333-4444-555555555555", "-d"];
         let mut command = Command::new("mke2fs");
-        command.args(fixed).arg(&tree).args(shape.1).arg(&path).arg(shape.2);
+        command.args(fixed).arg(&tree).args(args).arg(&path).arg(len);
         run(&mut command);
-        image.check("as made by mke2fs");
         image
     }
 
@@ -79,6 +87,10 @@ impl Image {
 
     pub(super) fn bytes(&self) -> Vec<u8> {
         fs::read(self.path()).unwrap()
+    }
+
+    pub(super) fn bytes_per_block(&self) -> u64 {
+        1024 << self.bytes()[1024 + 0x18]
     }
 
     /// Opens, edits, commits and writes back.
@@ -101,6 +113,12 @@ impl Image {
             let _ = fs::copy(self.path(), std::env::temp_dir().join("cardpress-ext4-failed.img"));
         }
         assert!(sound, "e2fsck {when}: {}\n{said}", output.status);
+    }
+
+    /// Lets e2fsck repair what a test did with debugfs.
+    pub(super) fn repair(&self) {
+        let output = output(Command::new("e2fsck").arg("-fy").arg(self.path()));
+        assert_eq!(output.status.code(), Some(1), "{}", String::from_utf8_lossy(&output.stdout));
     }
 
     /// What debugfs answers.
