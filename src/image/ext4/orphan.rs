@@ -43,6 +43,8 @@ impl Filesystem<'_> {
     /// Deals with every orphan; returns how many there were.
     pub(super) fn clear_orphans(&mut self) -> Result<u32, Error> {
         let (orphans, file) = self.store.orphans()?;
+        // No edit is taken while the superblock names orphans; nothing of this is laid down before all is done.
+        self.store.superblock_mut().clear_orphans();
         for number in &orphans {
             self.edit(|fs| fs.clear_orphan(*number))?;
         }
@@ -53,7 +55,6 @@ impl Filesystem<'_> {
                     fs.store.put_block(place, block);
                 }
             }
-            fs.store.superblock_mut().clear_orphans();
             Ok(())
         })?;
         Ok(u32::try_from(orphans.len()).unwrap_or(u32::MAX))

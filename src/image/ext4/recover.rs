@@ -27,11 +27,11 @@ pub struct Recovered {
 ///
 /// # Errors
 /// [`Error::NotExt4`], [`Error::Unsupported`] as for [`Filesystem::open`], also with features of the journal;
-/// [`Error::Refused`] with [`Refusal::HasErrors`], [`Refusal::ExternalJournal`] or [`Refusal::FastCommits`], or for an
+/// [`Error::Refused`] with [`Refusal::HasErrors`], [`Refusal::Unclean`], [`Refusal::ExternalJournal`] or [`Refusal::FastCommits`], or for an
 /// orphan's flags; [`Error::Corrupt`]; [`Error::Device`].
 pub fn recover(device: &dyn Device) -> Result<Recovered, Error> {
     let store = Store::open_in_any_state(device)?;
-    refuse_errors(&store)?;
+    store.superblock.check_sound()?;
     let needs_recovery = store.superblock.needs_recovery();
     let mut recovered = Recovered::default();
     if needs_recovery && let Some(journal) = Journal::open(&store)? {
@@ -42,7 +42,7 @@ pub fn recover(device: &dyn Device) -> Result<Recovered, Error> {
         replay(&store, &journal, &mut recovered)?;
     }
     let store = Store::open_in_any_state(device)?;
-    refuse_errors(&store)?;
+    store.superblock.check_sound()?;
     let superblock = &store.superblock;
     if !needs_recovery && superblock.last_orphan() == 0 && !superblock.has_orphan_present() {
         return Ok(recovered);
@@ -63,12 +63,5 @@ fn replay(store: &Store<'_>, journal: &Journal, recovered: &mut Recovered) -> Re
     store.write_data(place, 0, &superblock)?;
     recovered.transactions = replay.transactions;
     recovered.blocks = replay.blocks.len() as u64;
-    Ok(())
-}
-
-fn refuse_errors(store: &Store<'_>) -> Result<(), Error> {
-    if store.superblock.has_errors() {
-        return Err(Error::Refused(Refusal::HasErrors { state: store.superblock.state() }));
-    }
     Ok(())
 }

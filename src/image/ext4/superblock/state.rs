@@ -1,8 +1,9 @@
 //! The fields that tell whether somebody has finished with the filesystem, and what takes them back to rest.
 
 use super::super::bytes::{put, u16_at, u32_at};
+use super::super::error::{Error, Refusal};
 use super::super::features::{compat, incompat, ro_compat};
-use super::{STATE_ERRORS, Superblock};
+use super::{STATE_CLEAN, STATE_ERRORS, Superblock};
 
 /// Orphans were being cleaned up.
 const STATE_ORPHANS: u16 = 4;
@@ -13,9 +14,14 @@ impl Superblock {
         u16_at(&self.raw, 0x3a)
     }
 
-    /// Whether errors were found in the filesystem.
-    pub(in super::super) fn has_errors(&self) -> bool {
-        self.state() & STATE_ERRORS != 0
+    /// Refuses what wants a checker: errors were found, or it was in use without a journal.
+    pub(in super::super) fn check_sound(&self) -> Result<(), Error> {
+        let state = self.state();
+        match (state & STATE_ERRORS, state & STATE_CLEAN) {
+            (0, 0) => Err(Error::Refused(Refusal::Unclean { state })),
+            (0, _) => Ok(()),
+            _ => Err(Error::Refused(Refusal::HasErrors { state })),
+        }
     }
 
     /// Whether the journal holds what is not in place yet.
