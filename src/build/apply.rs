@@ -61,6 +61,7 @@ fn apply_one(system: &mut System<'_>, device: &dyn Device, action: &Action) -> R
         Action::Remove { path } => system.remove(path),
         Action::Rename { from, to } => system.rename(from, to),
         Action::SetAttributes { path, mode, owner } => system.set_attributes(path, *mode, *owner),
+        Action::SetGuids { disk, partitions } => Ok(table::write_guids(device, *disk, partitions)?),
         Action::SetDiskId(id) => Ok(table::write_disk_id(device, *id)?),
         Action::SetRootUuid(uuid) => system.set_root_uuid(*uuid.as_bytes()),
         Action::SetBootSerial(serial) => system.set_boot_serial(*serial),

@@ -38,6 +38,7 @@ pub(super) fn read(
         cloud_init: exists(system, "/usr/bin/cloud-init")?,
         first_boot: first_boot(system)?,
         disk_id: layout.table.disk_id(),
+        partition_guids: layout.table.guids(),
         root_uuid: Uuid::from_bytes(system.root_uuid()),
         boot_serial: system.boot_serial(),
         image_len_bytes,

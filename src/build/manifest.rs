@@ -167,6 +167,7 @@ impl From<&Edit> for EditEntry {
                 ..entry("attributes")
             },
             Action::SetDiskId(id) => Self { to: Some(format!("{id:08x}")), ..entry("disk-id") },
+            Action::SetGuids { disk, .. } => Self { to: Some(disk.to_string()), ..entry("guids") },
             Action::SetRootUuid(uuid) => Self { to: Some(uuid.to_string()), ..entry("root-uuid") },
             Action::SetBootSerial(serial) => Self {
                 to: Some(format!("{:04X}-{:04X}", serial >> 16, serial & 0xffff)),

@@ -54,19 +54,16 @@ pub fn press(
     progress: &dyn Progress,
     interrupt: &Interrupt,
 ) -> Result<(Manifest, Vec<Pressed>), Error> {
-    if let Some(folder) = &output.folder {
-        std::fs::create_dir_all(folder).map_err(|source| Error::Host {
-            verb: "create",
-            path: folder.clone(),
-            source,
-        })?;
-        sink::remove_leftovers(folder)
-            .map_err(|source| Error::Sink { path: folder.clone(), source: Box::new(source) })?;
-    }
+    let made = output.folder.as_deref().map(make_folder).transpose()?.unwrap_or_default();
     progress.start("pressing", None);
     let pressed = press_all(opened, plans, output, interrupt);
     progress.finish();
-    let pressed = pressed?;
+    let pressed = pressed.inspect_err(|_| {
+        // Only those that are still empty go.
+        for folder in made {
+            let _ = std::fs::remove_dir(folder);
+        }
+    })?;
     let (release, arch, reference) = BaseEntry::release_of(&opened.facts);
     let base = BaseEntry {
         file: opened.name.clone(),
@@ -90,6 +87,20 @@ pub fn press(
             .map_err(|source| Error::Sink { path, source: Box::new(source) })?;
     }
     Ok((manifest, pressed))
+}
+
+/// Makes the folder, and clears what killed processes left in it. The folders that were not there before, inner first.
+fn make_folder(folder: &Path) -> Result<Vec<PathBuf>, Error> {
+    let missing = |folder: &&Path| !folder.as_os_str().is_empty() && !folder.exists();
+    let made = folder.ancestors().take_while(missing).map(Path::to_owned).collect();
+    std::fs::create_dir_all(folder).map_err(|source| Error::Host {
+        verb: "create",
+        path: folder.to_owned(),
+        source,
+    })?;
+    sink::remove_leftovers(folder)
+        .map_err(|source| Error::Sink { path: folder.to_owned(), source: Box::new(source) })?;
+    Ok(made)
 }
 
 /// Hands the plans to `output.jobs` threads, one after another.

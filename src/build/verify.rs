@@ -95,6 +95,7 @@ fn expectations(edits: &[Edit]) -> BTreeMap<ImagePath, Expected<'_>> {
                 }
             },
             Action::SetDiskId(_)
+            | Action::SetGuids { .. }
             | Action::SetRootUuid(_)
             | Action::SetBootSerial(_)
             | Action::GrowImage(_) => {}
@@ -237,6 +238,18 @@ fn check_ids(device: &dyn ReadAt, layout: &Layout, action: &Action) -> Result<()
     match action {
         // UEFI 2.10 §5.2.1: UniqueMBRDiskSignature at 440.
         Action::SetDiskId(id) => compare("the disk id", 440, &id.to_le_bytes()),
+        // UEFI 2.10 §5.3: DiskGUID at 56 of the header in sector 1, the entries at the sector that byte 72 names, 128
+        // bytes each, UniquePartitionGUID at 16.
+        Action::SetGuids { disk, partitions } => {
+            compare("the GUID of the disk", 512 + 56, &disk.to_bytes_le())?;
+            let mut sector = [0; 8];
+            device.read_at(512 + 72, &mut sector)?;
+            let entries = u64::from_le_bytes(sector).saturating_mul(512);
+            partitions.iter().try_for_each(|(number, guid)| {
+                let offset = entries.saturating_add(u64::from(number.saturating_sub(1)) * 128 + 16);
+                compare(&format!("the GUID of partition {number}"), offset, &guid.to_bytes_le())
+            })
+        }
         // Linux fs/ext4/ext4.h: the superblock begins at 1024, s_uuid is at 0x68 in it.
         Action::SetRootUuid(uuid) => {
             compare("the root UUID", layout.root.start_bytes + 1024 + 0x68, uuid.as_bytes())

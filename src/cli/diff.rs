@@ -23,6 +23,10 @@ pub(super) fn show(edit: &Edit, tree: &Tree) -> String {
             heading(format!("attributes of {path}{}", attributes(*mode, *owner)))
         }
         Action::SetDiskId(id) => heading(format!("disk id {id:08x}")),
+        Action::SetGuids { disk, partitions } => {
+            let of = |(number, guid): &(u32, _)| format!(", partition {number} {guid}");
+            heading(format!("disk GUID {disk}{}", partitions.iter().map(of).collect::<String>()))
+        }
         Action::SetRootUuid(uuid) => heading(format!("root UUID {uuid}")),
         Action::SetBootSerial(serial) => {
             heading(format!("boot serial {:04X}-{:04X}", serial >> 16, serial & 0xffff))

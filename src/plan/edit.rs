@@ -81,6 +81,13 @@ pub enum Action {
     },
     /// The disk identifier in the partition table (MBR offset 440), from which `PARTUUID=` is made.
     SetDiskId(u32),
+    /// The GUIDs of a GPT: the disk's, and by number those of its partitions, which `PARTUUID=` names.
+    SetGuids {
+        /// Of the disk.
+        disk: Uuid,
+        /// Of the partitions.
+        partitions: Vec<(u32, Uuid)>,
+    },
     /// The UUID of the root filesystem.
     SetRootUuid(Uuid),
     /// The volume serial number of the boot filesystem (`blkid` shows it as `UUID="XXXX-XXXX"`).

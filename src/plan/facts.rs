@@ -25,6 +25,8 @@ pub struct OsFacts {
     pub first_boot: FirstBoot,
     /// The disk identifier of the partition table; `None` for GPT.
     pub disk_id: Option<u32>,
+    /// The partitions' GUIDs by number, lower case; none for MBR, whose `PARTUUID`s come from the disk identifier.
+    pub partition_guids: Vec<(u32, Uuid)>,
     /// The UUID of the root filesystem.
     pub root_uuid: Uuid,
     /// The serial number of the boot filesystem.

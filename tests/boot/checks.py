@@ -24,6 +24,9 @@ class Checks:
     def at_least(self, what, found, wanted):
         self.verdict(what, found, found >= wanted, f"wanted at least {wanted}")
 
+    def at_most(self, what, found, wanted):
+        self.verdict(what, found, found <= wanted, f"wanted at most {wanted}")
+
     def verdict(self, what, found, holds, why):
         self.passed += holds
         self.failed += not holds

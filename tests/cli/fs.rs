@@ -288,10 +288,7 @@ fn a_script_is_done_whole_or_not_at_all_and_the_failing_line_is_named() {
     }
     assert_eq!((bench.digest(), modified()), (before, then));
     assert_eq!(fs::read_dir(bench.world.path(".")).unwrap().count(), 2);
-    bench.world.write(
-        "script.txt",
-        "mkdir /one\nput 'script.txt' \"/one/two \\\"words\\\"\"\nls /one\n",
-    );
+    bench.world.write("script.txt", "mkdir /one\nput 'script.txt' \"/one/two \\\"words\\\"\"\nls /one\n");
     let run = bench.run(&["--script", "script.txt"]).succeeded();
     assert_eq!(run.out, "two \"words\"\n");
     bench.check_ext4();

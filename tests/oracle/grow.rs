@@ -168,6 +168,9 @@ fn a_gpt_is_grown_with_its_backup() {
     press(&world, "1GiB", "", &["--image", text(&base)]).succeeded();
     let image = world.path("out/test/n1.img");
     let (start, len) = root_range(&image);
+    // One of its own for every node, or two cards in one machine would be one.
+    let guid = |image: &Path| tool("sfdisk", &["--part-uuid", text(image), "2"]);
+    assert_ne!(guid(&image), guid(&base));
     // 33 sectors hold the backup of the table.
     assert_eq!((start + len, fs::metadata(&image).unwrap().len()), (LEN - 33 * 512, LEN));
     let said = tool("sfdisk", &["--verify", text(&image)]);

@@ -246,26 +246,6 @@ fn spoilt_metadata_never_panics_or_hangs() {
     }
 }
 
-/// Not a verdict, a figure: `cargo test --lib -- --ignored --nocapture patching_a_large_boot`.
-#[test]
-#[ignore = "measures"]
-fn patching_a_large_boot_partition_takes_a_few_milliseconds() {
-    let base = Memory::new(by_mkfs(512, &["-F", "32", "-s", "1"]));
-    for _ in 0..3 {
-        let device = Overlay::new(&base);
-        let start = std::time::Instant::now();
-        let fat = open(&device).unwrap();
-        let opened = start.elapsed();
-        fat.read_file("cmdline.txt", 4096).unwrap();
-        fat.read_file("config.txt", 4096).unwrap();
-        for name in ["cmdline.txt", "config.txt", "a.txt", "overlays/b.dtbo", "c/d.txt"] {
-            fat.write_file(name, &[1; 3000]).unwrap();
-        }
-        fat.close().unwrap();
-        println!("open {opened:?}, all {:?}, {} bytes dirty", start.elapsed(), device.dirty_bytes());
-    }
-}
-
 /// Sees `fat` closed, and the image judged.
 fn edited(shape: &str, image: Vec<u8>, edit: impl FnOnce(&mut Fat<'_>)) -> Vec<u8> {
     let device = Overlay::new(Memory::new(image));

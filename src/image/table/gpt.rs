@@ -8,6 +8,7 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use gpt::GptConfig;
 use gpt::disk::LogicalBlockSize;
 use gpt::partition_types;
+use uuid::Uuid;
 
 use super::{Error, Kind, Partition, SECTOR_LEN, TypeId};
 use crate::block::{Device, ReadAt};
@@ -95,6 +96,13 @@ impl Header {
         (self.entry_count() * ENTRY_LEN) as usize
     }
 
+    /// The array of entries.
+    fn read_entries(&self, device: &dyn ReadAt) -> Result<Vec<u8>, Error> {
+        let mut entries = vec![0; self.entries_len()];
+        device.read_at(self.entries_at()?, &mut entries)?;
+        Ok(entries)
+    }
+
     /// Behind it, at the end of the device, are the backup of the entries and that of the header.
     fn last_usable(&self, device: &dyn ReadAt) -> u64 {
         let entries_sectors = (self.entries_len() as u64).div_ceil(SECTOR_LEN);
@@ -174,15 +182,10 @@ pub(super) fn last_usable(device: &dyn ReadAt) -> Result<u64, Error> {
     Ok(Header::read(device)?.last_usable(device))
 }
 
-/// Rewrites one entry, then both headers and both arrays, the backup at the end of the device as it is now.
+/// Rewrites the length of one entry.
 pub(super) fn write_len(device: &dyn Device, partition: &Partition) -> Result<(), Error> {
-    let mut primary = Header::read(device)?;
-    let entries_at = primary.entries_at()?;
-    let mut entries = vec![0; primary.entries_len()];
-    device.read_at(entries_at, &mut entries)?;
-
-    let last_sector = last_sector(device);
-    let last_usable = primary.last_usable(device);
+    let header = Header::read(device)?;
+    let last_usable = header.last_usable(device);
     let last_lba = (partition.start_bytes + partition.len_bytes) / SECTOR_LEN - 1;
     if last_lba > last_usable {
         return Err(Error::Length {
@@ -193,17 +196,40 @@ pub(super) fn write_len(device: &dyn Device, partition: &Partition) -> Result<()
             ),
         });
     }
-    // The number was read from these entries.
-    let at = (partition.number.saturating_sub(1) * ENTRY_LEN) as usize + 40;
-    let Some(field) = entries.get_mut(at..at + 8) else {
-        return Err(Error::Corrupt(format!("no entry for partition {}", partition.number)));
-    };
-    field.copy_from_slice(&last_lba.to_le_bytes());
+    let mut entries = header.read_entries(device)?;
+    set_field(&mut entries, partition.number, 40, &last_lba.to_le_bytes())?;
+    write(device, header, &entries)
+}
 
+/// Rewrites the GUID of the disk and those of the partitions given by number.
+pub(super) fn write_guids(device: &dyn Device, disk: Uuid, partitions: &[(u32, Uuid)]) -> Result<(), Error> {
+    let mut header = Header::read(device)?;
+    header.0[56..72].copy_from_slice(&disk.to_bytes_le());
+    let mut entries = header.read_entries(device)?;
+    for (number, guid) in partitions {
+        set_field(&mut entries, *number, 16, &guid.to_bytes_le())?;
+    }
+    write(device, header, &entries)
+}
+
+/// Puts `bytes` at byte `at` of the entry of partition `number`.
+fn set_field(entries: &mut [u8], number: u32, at: usize, bytes: &[u8]) -> Result<(), Error> {
+    let start = (number.saturating_sub(1) as usize).saturating_mul(ENTRY_LEN as usize).saturating_add(at);
+    let field = entries.get_mut(start..start.saturating_add(bytes.len()));
+    let field = field.ok_or_else(|| Error::Corrupt(format!("no entry for partition {number}")))?;
+    field.copy_from_slice(bytes);
+    Ok(())
+}
+
+/// Writes both headers and both arrays of entries, the backups at the end of the device as it is now.
+fn write(device: &dyn Device, mut primary: Header, entries: &[u8]) -> Result<(), Error> {
+    let last_sector = last_sector(device);
+    let last_usable = primary.last_usable(device);
+    let entries_at = primary.entries_at()?;
     let old_backup = primary.u64(32);
     primary.set_u64(32, last_sector);
     primary.set_u64(48, last_usable);
-    primary.set_u32(88, crc32(&entries));
+    primary.set_u32(88, crc32(entries));
     let mut backup = Header(primary.0);
     backup.set_u64(24, last_sector);
     backup.set_u64(32, primary.u64(24));
@@ -215,9 +241,9 @@ pub(super) fn write_len(device: &dyn Device, partition: &Partition) -> Result<()
         // Two backups would make tools ask which one counts.
         device.write_at(old_backup * SECTOR_LEN, &[0; 512])?;
     }
-    device.write_at((last_usable + 1) * SECTOR_LEN, &entries)?;
+    device.write_at((last_usable + 1) * SECTOR_LEN, entries)?;
     device.write_at(last_sector * SECTOR_LEN, &backup.to_sector())?;
-    device.write_at(entries_at, &entries)?;
+    device.write_at(entries_at, entries)?;
     device.write_at(HEADER_AT, &primary.to_sector())?;
     write_protective_len(device, last_sector)
 }

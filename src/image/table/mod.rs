@@ -184,6 +184,16 @@ impl Table {
         })
     }
 
+    /// The GUIDs of a GPT's partitions, by number; none for MBR.
+    #[must_use]
+    pub fn guids(&self) -> Vec<(u32, Uuid)> {
+        let parsed = |partition: &Partition| Some((partition.number, partition.partuuid.parse().ok()?));
+        match self.label {
+            Label::Mbr => Vec::new(),
+            Label::Gpt => self.partitions.iter().filter_map(parsed).collect(),
+        }
+    }
+
     /// The disk identifier from which an MBR's `PARTUUID`s are made; `None` for GPT.
     #[must_use]
     pub fn disk_id(&self) -> Option<u32> {
@@ -202,6 +212,21 @@ pub fn write_disk_id(device: &dyn Device, disk_id: u32) -> Result<(), Error> {
             Err(Error::Unsupported("found a GPT, wanted an MBR, for only that has a disk identifier".into()))
         }
     }
+}
+
+/// Writes the GUID of a GPT's disk and those of some of its partitions, which `PARTUUID=` calls them by.
+///
+/// # Errors
+/// [`Error::Unsupported`] when the table is an MBR, [`Error::NoPartition`], else as for [`Table::open`].
+pub fn write_guids(device: &dyn Device, disk: Uuid, partitions: &[(u32, Uuid)]) -> Result<(), Error> {
+    let table = Table::open(device)?;
+    if table.label == Label::Mbr {
+        return Err(Error::Unsupported("found an MBR, wanted a GPT, for only that has GUIDs".into()));
+    }
+    for (number, _) in partitions {
+        table.partition(*number)?;
+    }
+    gpt::write_guids(device, disk, partitions)
 }
 
 /// Gives partition `number` a new length. The device has its new length already; the backup of a GPT moves to its

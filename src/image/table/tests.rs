@@ -155,6 +155,28 @@ fn a_gpt_grows_keeps_its_numbers_and_satisfies_sfdisk() {
 }
 
 #[test]
+fn a_gpt_gets_other_guids_where_it_has_partitions_and_an_mbr_none() {
+    let device = Memory::new(gpt_by_sfdisk(8 * MIB));
+    let (disk, root) = (Uuid::from_u128(0xd15c), Uuid::from_u128(0x1234_5678_9abc_def0_0000));
+    assert!(matches!(write_guids(&device, disk, &[(2, root)]), Err(Error::NoPartition { number: 2, .. })));
+    let before = Table::open(&device).unwrap();
+    write_guids(&device, disk, &[(5, root)]).unwrap();
+    let table = Table::open(&device).unwrap();
+    assert_eq!(table.partition(5).unwrap().partuuid, root.to_string());
+    assert_eq!(table.partition(1).unwrap(), before.partition(1).unwrap());
+    let image = device.into_bytes();
+    let verdict = verify_by_sfdisk(&image);
+    assert!(verdict.contains("No errors detected"), "{verdict}");
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), &image).unwrap();
+    let dump = std::process::Command::new("sfdisk").arg("--dump").arg(file.path()).output().unwrap().stdout;
+    let dump = String::from_utf8(dump).unwrap().to_lowercase();
+    assert!(dump.contains(&format!("label-id: {disk}")) && dump.contains(&format!("uuid={root}")), "{dump}");
+    let mbr = Memory::new(sound_mbr());
+    assert!(matches!(write_guids(&mbr, disk, &[]), Err(Error::Unsupported(_))));
+}
+
+#[test]
 fn a_spoilt_gpt_is_refused_and_never_panics() {
     let sound = gpt_by_sfdisk(4 * MIB);
     assert!(open(sound.clone()).is_ok()); // the bytes below are the only faults

@@ -48,6 +48,14 @@ pub(super) fn symlinks(context: &Context, draft: &mut Draft) {
             draft.fault(Problem::BadValue { value, place: "the boot partition", why });
             continue;
         }
+        let path = link.path.as_str();
+        if draft.is_directory(path) && draft.link_text(path).is_none() {
+            let by = String::from(
+                "the image has a directory there; `remove` it first if the link is to replace it",
+            );
+            draft.fault(Problem::Taken { what: "path", name: path.to_owned(), by });
+            continue;
+        }
         own_parents(&link.path, context, draft);
         draft.symlink(link.path.as_str(), link.target.clone());
     }

@@ -59,6 +59,18 @@ fn ids(context: &Context, draft: &mut Draft) {
         // Lower case: the image's own first boot replaces what fdisk prints, by exact match.
         renamed.push((format!("PARTUUID={old:08x}-"), format!("PARTUUID={new:08x}-")));
     }
+    if !facts.partition_guids.is_empty() {
+        let new_guid = |number: &u32| context.seed.derive_uuid(&format!("partition-guid {node} {number}"));
+        let partitions: Vec<_> =
+            facts.partition_guids.iter().map(|(number, _)| (*number, new_guid(number))).collect();
+        for ((_, old), (_, new)) in facts.partition_guids.iter().zip(&partitions) {
+            renamed.push((format!("PARTUUID={old}"), format!("PARTUUID={new}")));
+        }
+        draft.finally(Action::SetGuids {
+            disk: context.seed.derive_uuid(&format!("disk-guid {node}")),
+            partitions,
+        });
+    }
     let root: Uuid = context.seed.derive_uuid(&format!("root-uuid {node}"));
     draft.finally(Action::SetRootUuid(root));
     renamed.push((format!("UUID={}", facts.root_uuid.hyphenated()), format!("UUID={}", root.hyphenated())));

@@ -64,6 +64,7 @@ impl Image {
             cloud_init: false,
             first_boot: FirstBoot::None,
             disk_id: Some(DISK_ID),
+            partition_guids: Vec::new(),
             root_uuid: ROOT_UUID,
             boot_serial: 0x1234_abcd,
             image_len_bytes: 3_000_000_000,

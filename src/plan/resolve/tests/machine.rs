@@ -1,6 +1,7 @@
 //! Identity, growing, boot files, network, Wi-Fi, time zone, locale, keyboard.
 
 use super::*;
+use uuid::Uuid;
 
 #[test]
 fn ids_are_new_and_fstab_and_cmdline_follow() {
@@ -22,6 +23,30 @@ fn ids_are_new_and_fstab_and_cmdline_follow() {
     );
     let ids: BTreeSet<&str> = all.iter().map(|plan| plan.text("/etc/machine-id")).collect();
     assert!(ids.len() == 3 && ids.iter().all(|id| id.len() == 33));
+}
+
+#[test]
+fn the_guids_of_a_gpt_are_new_and_the_texts_that_name_them_follow() {
+    let (boot, root) = (Uuid::from_u128(0xb007), Uuid::from_u128(0x1007));
+    let fstab =
+        format!("PARTUUID={root} / ext4 defaults 0 1\nPARTUUID={boot} /boot/firmware vfat defaults 0 2\n");
+    let mut image = debian().file("/etc/fstab", &fstab);
+    image.facts.disk_id = None;
+    image.facts.partition_guids = vec![(1, boot), (2, root)];
+    let all = plans(&cluster(), &image);
+    let guids = |plan: &NodePlan| {
+        plan.edits.iter().find_map(|edit| match &edit.action {
+            Action::SetGuids { disk, partitions } => Some((*disk, partitions.clone())),
+            _ => None,
+        })
+    };
+    let (disk, partitions) = guids(&all[0]).unwrap();
+    let [(1, new_boot), (2, new_root)] = partitions[..] else { panic!("{partitions:?}") };
+    let wanted = fstab.replace(&root.to_string(), &new_root.to_string());
+    assert_eq!(all[0].text("/etc/fstab"), wanted.replace(&boot.to_string(), &new_boot.to_string()));
+    let others = guids(&all[1]).unwrap();
+    let ids = BTreeSet::from([disk, new_boot, new_root, others.0, others.1[0].1, others.1[1].1, boot, root]);
+    assert_eq!(ids.len(), 8, "every node has its own, none is the image's");
 }
 
 #[test]

@@ -37,6 +37,21 @@ fn a_secret_on_the_boot_partition_is_refused() {
 }
 
 #[test]
+fn a_link_takes_the_place_of_a_directory_only_after_its_removal() {
+    let link = |removals: &[&str]| {
+        with(|settings| {
+            let path = "/srv/data".parse().unwrap();
+            settings.symlinks = vec![SymlinkSetting { path, target: "/mnt/data".into() }];
+            settings.removals = removals.iter().map(|path| path.parse().unwrap()).collect();
+        })
+    };
+    let image = trixie().directory("/srv/data", &["old"]);
+    let found = problems(&link(&[]), &image);
+    assert!(matches!(&found[..], [Problem::Taken { what: "path", .. }]), "{found:?}");
+    assert_eq!(plan(&link(&["/srv/data"]), &image).link("/srv/data"), Some("/mnt/data"));
+}
+
+#[test]
 fn a_new_secret_file_is_its_owners_alone() {
     let cluster = with(|settings| {
         let path = "/etc/token".parse().unwrap();
