@@ -109,12 +109,42 @@ impl Host {
         &self.target
     }
 
+    /// The log, open for reading.
+    pub(super) fn into_log(self) -> io::Result<File> {
+        match self.log.take() {
+            Some(log) => Ok(log),
+            None => self.open_log(),
+        }
+    }
+
     fn with_log<T>(&self, work: impl FnOnce(&File) -> io::Result<T>) -> io::Result<T> {
         let mut log = self.log.borrow_mut();
         match &mut *log {
             Some(log) => work(log),
-            none => work(none.insert(File::open(&self.log_path)?)),
+            none => work(none.insert(self.open_log()?)),
         }
+    }
+
+    /// Opens a log that is there. In a folder where everybody may write, somebody else could lay one beside an image
+    /// to have it changed; so it must belong to who runs this, to who owns the target, or to root.
+    fn open_log(&self) -> io::Result<File> {
+        let mut options = OpenOptions::new();
+        options.read(true);
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+            let flags = rustix::fs::OFlags::NOFOLLOW.bits();
+            options.custom_flags(i32::try_from(flags).unwrap_or(0));
+            let log = options.open(&self.log_path)?;
+            let trusted = [0, self.target.metadata()?.uid(), rustix::process::geteuid().as_raw()];
+            if !trusted.contains(&log.metadata()?.uid()) {
+                let message = "it belongs to another user, who may not change the image";
+                return Err(io::Error::new(io::ErrorKind::PermissionDenied, message));
+            }
+            Ok(log)
+        }
+        #[cfg(not(unix))]
+        options.open(&self.log_path)
     }
 
     /// Makes a change of names last. Not everywhere can a directory be synced; where not, it lasts anyway.

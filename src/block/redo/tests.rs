@@ -187,3 +187,34 @@ fn a_symlink_leads_to_the_log_of_its_target() {
     assert_eq!(Target::open(&link).unwrap().1, Settled::Finished);
     assert!(fs::read(place.target()).unwrap() == new);
 }
+
+#[cfg(unix)]
+#[test]
+fn a_log_that_is_a_symlink_is_not_followed() {
+    let place = Place::new();
+    place.with_log();
+    let elsewhere = place.folder.path().join("elsewhere");
+    fs::rename(place.log(), &elsewhere).unwrap();
+    std::os::unix::fs::symlink(&elsewhere, place.log()).unwrap();
+    assert!(matches!(open_to_read(&place.target()), Err(Error::Io { .. })));
+    assert!(matches!(Target::open(&place.target()), Err(Error::Io { .. })));
+    assert_eq!(fs::read(place.target()).unwrap(), old());
+}
+
+/// Only root can give a file away, so only root can see this.
+#[cfg(unix)]
+#[test]
+fn a_log_of_another_user_is_not_done() {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let place = Place::new();
+    place.with_log();
+    std::os::unix::fs::chown(place.log(), Some(4242), None).unwrap();
+    let refused = Target::open(&place.target()).unwrap_err();
+    assert!(matches!(&refused, Error::Io { source, .. } if source.to_string().contains("another user")));
+    assert!(open_to_read(&place.target()).is_err());
+    // The owner of the image may leave one.
+    std::os::unix::fs::chown(place.target(), Some(4242), None).unwrap();
+    assert_eq!(Target::open(&place.target()).unwrap().1, Settled::Finished);
+}

@@ -5,7 +5,6 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::log::{Found, Log, Settled, commit, look, settle};
-use super::site::log_path;
 use super::{Error, Host, Site as _};
 use crate::base::Interrupt;
 use crate::block::{self, FileDevice, Overlay, ReadAt, host};
@@ -94,10 +93,10 @@ pub fn open_to_read(path: &Path) -> Result<Reader, Error> {
     let canonical = regular(path)?;
     let file = File::open(&canonical).map_err(failed)?;
     share(&file, path)?;
-    let site = Host::new(file.try_clone().map_err(failed)?, canonical.clone());
+    let site = Host::new(file.try_clone().map_err(failed)?, canonical);
     let through = match look(&site)? {
         Found::Nothing | Found::Torn => None,
-        Found::Whole(log) => Some((File::open(log_path(&canonical)).map_err(failed)?, log)),
+        Found::Whole(log) => Some((site.into_log().map_err(failed)?, log)),
     };
     Ok(Reader { device: FileDevice::new(file).map_err(failed)?, through })
 }

@@ -84,22 +84,11 @@ impl Disk {
         progress: &dyn Progress,
         interrupt: &Interrupt,
     ) -> Result<Self, Error> {
-        let source_error = not_opened(path);
+        let (device, is_unfinished) = device_to_read(path, cache, progress, interrupt)?;
         let mut notes = Vec::new();
-        let device: Arc<dyn ReadAt> = match source::format_of(path).map_err(&source_error)? {
-            Format::Raw => {
-                let reader = redo::open_to_read(path).map_err(in_place(path))?;
-                if reader.is_unfinished() {
-                    notes.push(format!("{} has unfinished changes: reading it with them", path.display()));
-                }
-                Arc::new(reader)
-            }
-            _ => {
-                let unpacked = source::open_any(path, cache, progress, interrupt).map_err(source_error)?;
-                let host = |source| Error::Host { verb: "read", path: path.to_owned(), source };
-                Arc::new(FileDevice::new(unpacked.file).map_err(host)?)
-            }
-        };
+        if is_unfinished {
+            notes.push(format!("{} has unfinished changes: reading it with them", path.display()));
+        }
         let overlay = Overlay::spilling(device, std::env::temp_dir(), MEMORY_BYTES);
         let now = Timestamp::default();
         let notes = notes.into();
@@ -277,6 +266,24 @@ impl Disk {
             None => Ok(false),
         }
     }
+}
+
+/// Opens an image of any form to be read, and says whether changes of it that were cut off are read with it.
+pub(super) fn device_to_read(
+    path: &Path,
+    cache: &Cache,
+    progress: &dyn Progress,
+    interrupt: &Interrupt,
+) -> Result<(Arc<dyn ReadAt>, bool), Error> {
+    let failed = not_opened(path);
+    if source::format_of(path).map_err(&failed)? == Format::Raw {
+        let reader = redo::open_to_read(path).map_err(in_place(path))?;
+        let is_unfinished = reader.is_unfinished();
+        return Ok((Arc::new(reader), is_unfinished));
+    }
+    let unpacked = source::open_any(path, cache, progress, interrupt).map_err(&failed)?;
+    let host = |source| Error::Host { verb: "read", path: path.to_owned(), source };
+    Ok((Arc::new(FileDevice::new(unpacked.file).map_err(host)?), false))
 }
 
 fn not_opened(path: &Path) -> impl Fn(source::Error) -> Error {
