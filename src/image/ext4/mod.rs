@@ -4,6 +4,7 @@
 //! ```text
 //! edit.rs, identity.rs   what can be done: write, mkdir, link, rename, remove, attributes, UUID, label
 //! grow.rs                a longer filesystem            ─ resize_inode.rs
+//! check.rs               is all of it sound?            ─ check/, which shares hardly more than the checksums
 //! path.rs                paths, with symlinks inside the image
 //! directory.rs           directories as files of entries    ─ dir.rs (one block), htree.rs (the index), hash.rs
 //! file.rs, xattr.rs      content, extended attributes
@@ -29,6 +30,7 @@ mod alloc;
 mod bitmap;
 mod block_map;
 mod bytes;
+mod check;
 mod checksum;
 mod dir;
 mod directory;
@@ -52,6 +54,7 @@ mod superblock;
 mod tests;
 mod xattr;
 
+pub use check::{Report, check};
 pub use error::{Corrupt, Error, Refusal};
 pub use features::FeatureNames;
 pub use inode::{FileKind, Timestamp};
