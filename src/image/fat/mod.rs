@@ -6,6 +6,7 @@
 //!
 //! Oracles: `fsck.fat -n`, mtools. Left out on purpose: FAT12, exFAT, sectors other than 512 bytes, attributes.
 
+mod check;
 mod layout;
 mod pages;
 mod time;
@@ -19,6 +20,7 @@ use fatfs::{FileSystem, FsOptions};
 
 use crate::block::{self, Device};
 
+pub use self::check::{Report, check};
 use self::layout::{Layout, Next, u32_le};
 use self::pages::{Damage, Pages, Stream};
 pub use self::time::FatTime;
