@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::build::check::Which;
+
 /// Press one Raspberry Pi OS image into many: one finished image per node of a cluster.
 ///
 /// A profile (TOML) says what each node will be: host name, address, users, keys, files, first-boot scripts.
@@ -52,6 +54,14 @@ pub(super) enum Command {
     /// Checks the profile against the base image on the way. Secrets are shown as ***. The seed of all secrets is
     /// made when missing, so that `build` does what was shown.
     Plan(Plan),
+    /// Judge an image: is every structure in it sound?
+    ///
+    /// Looks at the partition table (MBR, or GPT and its backup), at every structure of the FAT and ext4 filesystems,
+    /// and at how they fit together, as `fsck.fat -n` and `e2fsck -fn` would. Prints a line for each partition and one
+    /// for each thing that is wrong: where it is, what is there, what was wanted. Writes nothing to the image, so it may
+    /// be read-only; it may also be an archive, or a filesystem without a partition table.
+    #[command(after_help = CHECK_HELP)]
+    Check(Check),
 }
 
 /// What `build` and `plan` share.
@@ -100,6 +110,36 @@ pub(super) struct Build {
 pub(super) struct Plan {
     #[command(flatten)]
     pub(super) subject: Subject,
+}
+
+const CHECK_HELP: &str = "\
+Examples:
+  cardpress check raspios.img.xz            an image as it was downloaded
+  cardpress check out/swarm/worker1.img     one that was pressed
+  cardpress check --partition root disk.img one filesystem of it
+  cardpress check --json disk.img           every finding as data
+
+Exit status: 0 everything is sound; 1 something is not, or could not be judged; 2 usage.";
+
+#[derive(Clone, Debug, Args)]
+pub(super) struct Check {
+    /// The image: .img, .img.xz, .img.gz, .img.zst, .zip, or a bare FAT or ext4 filesystem.
+    pub(super) image: PathBuf,
+
+    /// Judge only this partition: the one the firmware reads, the one Linux starts from, or one by its number.
+    #[arg(long, value_name = "boot|root|N", value_parser = parse_partition)]
+    pub(super) partition: Option<Which>,
+}
+
+fn parse_partition(text: &str) -> Result<Which, String> {
+    match text {
+        "boot" => Ok(Which::Boot),
+        "root" => Ok(Which::Root),
+        number => match number.parse() {
+            Ok(number) if number > 0 => Ok(Which::Number(number)),
+            _ => Err(String::from("wanted `boot`, `root` or a number from 1 on")),
+        },
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -3,6 +3,7 @@
 
 mod args;
 mod build;
+mod check;
 mod diff;
 mod plan;
 mod report;
@@ -33,6 +34,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let result = match &cli.command {
         Command::Build(args) => build::run(args, &cli.global, &ui),
         Command::Plan(args) => plan::run(args, &cli.global, &ui),
+        Command::Check(args) => check::run(args, &cli.global, &ui),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

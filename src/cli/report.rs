@@ -12,6 +12,8 @@ pub(super) enum Failure {
     Profile(profile::Faults),
     /// A word on the command line that only this profile could tell is wrong. Exit status 2.
     Usage(anyhow::Error),
+    /// What was judged is not sound, as has been told. Exit status 1.
+    Unsound,
     /// Everything else. Exit status 1: targets appear whole or not at all.
     Other(anyhow::Error),
 }
@@ -25,7 +27,9 @@ impl From<anyhow::Error> for Failure {
 impl From<build::Error> for Failure {
     fn from(error: build::Error) -> Self {
         match error {
-            build::Error::Plan(_) | build::Error::NoSuchNode { .. } => Self::Usage(error.into()),
+            build::Error::Plan(_)
+            | build::Error::NoSuchNode { .. }
+            | build::Error::NoSuchPartition { .. } => Self::Usage(error.into()),
             _ => Self::Other(error.into()),
         }
     }
@@ -35,6 +39,7 @@ pub(super) fn report(failure: &Failure) -> ExitCode {
     let (text, status) = match failure {
         Failure::Profile(faults) => (draw(faults), 2),
         Failure::Usage(error) => (chain(error), 2),
+        Failure::Unsound => (String::new(), 1),
         Failure::Other(error) => (chain(error), 1),
     };
     // Standard error may be closed; the status still tells.

@@ -37,7 +37,7 @@ pub(super) fn prepare(subject: &Subject, global: &Global, ui: &Ui) -> Result<Pre
     Ok(Prepared { cluster, opened, plans })
 }
 
-fn cache_folder(global: &Global) -> Result<PathBuf, Failure> {
+pub(super) fn cache_folder(global: &Global) -> Result<PathBuf, Failure> {
     match &global.cache {
         Some(folder) => Ok(folder.clone()),
         None => directories::ProjectDirs::from("", "", "cardpress")

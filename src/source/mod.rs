@@ -226,6 +226,29 @@ pub fn open_base(
     Ok(BaseImage { path: canonical, len_bytes: metadata.len(), format, archive_sha256, digests, file })
 }
 
+/// Opens the file at `path` to look at what is in it: a raw file as it is, whatever it holds, and nothing of it read; an
+/// archive as [`open_base`] does, so that it must hold a disk.
+///
+/// # Errors
+/// Any [`Error`].
+pub fn open_to_look(
+    path: &Path,
+    cache: &Cache,
+    progress: &dyn Progress,
+    interrupt: &Interrupt,
+) -> Result<File, Error> {
+    let failed = |action| move |source| Error::Io { action, path: path.to_owned(), source };
+    let file = File::open(path).map_err(failed("open"))?;
+    if !file.metadata().map_err(failed("open"))?.is_file() {
+        return Err(Error::NotAFile(path.to_owned()));
+    }
+    let head = format::read_head(&file).map_err(failed("read"))?;
+    match format::of_head(&head) {
+        Ok(Format::Raw) => Ok(file),
+        _ => Ok(open_base(path, cache, None, progress, interrupt)?.file),
+    }
+}
+
 /// The file that was named, and what to do it with.
 struct Given<'g> {
     path: &'g Path,

@@ -1,4 +1,5 @@
 //! The real program in a sealed world, one file per verb.
 
 mod build;
+mod check;
 mod plan;

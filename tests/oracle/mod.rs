@@ -2,11 +2,15 @@
 
 mod ext4_apply;
 mod ext4_bench;
+mod ext4_corpus;
 mod ext4_edit;
 mod ext4_generate;
 mod ext4_model;
 mod ext4_property;
+mod ext4_seal;
 mod ext4_shapes;
+mod fat_corpus;
 mod grow;
 mod press;
 mod releases;
+mod table_corpus;
