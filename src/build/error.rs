@@ -34,6 +34,14 @@ pub enum Error {
         /// The partitions there are.
         found: String,
     },
+    /// A partition that was asked for is not there.
+    #[error("found no partition {wanted}, only {present:?}")]
+    NoSuchPartition {
+        /// `boot`, `root` or a number.
+        wanted: String,
+        /// The numbers of those that are there.
+        present: Vec<u32>,
+    },
     /// The root filesystem is no use.
     #[error("partition {partition} (root) cannot be used")]
     Root {

@@ -8,6 +8,7 @@
 //! its own, so the order and the number of threads cannot show in the bytes.
 
 mod apply;
+pub mod check;
 pub mod disk;
 mod error;
 mod facts;

@@ -62,6 +62,14 @@ pub(super) enum Command {
     /// whatever fails, and whenever the power goes, the image is as it was before or as it was to be.
     #[command(after_help = FS_HELP)]
     Fs(Fs),
+    /// Judge an image: is every structure in it sound?
+    ///
+    /// Looks at the partition table (MBR, or GPT and its backup), at every structure of the FAT and ext4 filesystems,
+    /// and at how they fit together, as `fsck.fat -n` and `e2fsck -fn` would. Prints a line for each partition and one
+    /// for each thing that is wrong: where it is, what is there, what was wanted. Writes nothing to the image, so it may
+    /// be read-only; it may also be an archive, or a filesystem without a partition table.
+    #[command(after_help = CHECK_HELP)]
+    Check(Check),
 }
 
 const FS_HELP: &str = "\
@@ -146,6 +154,25 @@ pub(super) struct Build {
 pub(super) struct Plan {
     #[command(flatten)]
     pub(super) subject: Subject,
+}
+
+const CHECK_HELP: &str = "\
+Examples:
+  cardpress check raspios.img.xz            an image as it was downloaded
+  cardpress check out/swarm/worker1.img     one that was pressed
+  cardpress check --partition root disk.img one filesystem of it
+  cardpress check --json disk.img           every finding as data
+
+Exit status: 0 everything is sound; 1 something is not, or could not be judged; 2 usage.";
+
+#[derive(Clone, Debug, Args)]
+pub(super) struct Check {
+    /// The image: .img, .img.xz, .img.gz, .img.zst, .zip, or a bare FAT or ext4 filesystem.
+    pub(super) image: PathBuf,
+
+    /// Judge only this partition: the one the firmware reads, the one Linux starts from, or one by its number.
+    #[arg(long, value_name = "boot|root|N", value_parser = super::fs::part)]
+    pub(super) partition: Option<Part>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -3,6 +3,7 @@
 
 mod args;
 mod build;
+mod check;
 mod diff;
 mod fs;
 mod plan;
@@ -35,6 +36,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Build(args) => build::run(args, &cli.global, &ui),
         Command::Plan(args) => plan::run(args, &cli.global, &ui),
         Command::Fs(args) => fs::run(args, &cli.global, &ui),
+        Command::Check(args) => check::run(args, &cli.global, &ui),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

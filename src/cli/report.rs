@@ -13,6 +13,8 @@ pub(super) enum Failure {
     Profile(profile::Faults),
     /// A word on the command line that only this profile could tell is wrong. Exit status 2.
     Usage(anyhow::Error),
+    /// What was judged is not sound, as has been told. Exit status 1.
+    Unsound,
     /// Everything else. Exit status 1: targets appear whole or not at all. What is refused as unsafe is 3, and what
     /// left an image incomplete is 4.
     Other(anyhow::Error),
@@ -27,7 +29,9 @@ impl From<anyhow::Error> for Failure {
 impl From<build::Error> for Failure {
     fn from(error: build::Error) -> Self {
         match error {
-            build::Error::Plan(_) | build::Error::NoSuchNode { .. } => Self::Usage(error.into()),
+            build::Error::Plan(_)
+            | build::Error::NoSuchNode { .. }
+            | build::Error::NoSuchPartition { .. } => Self::Usage(error.into()),
             _ => Self::Other(error.into()),
         }
     }
@@ -38,6 +42,7 @@ pub(super) fn report(failure: &Failure) -> ExitCode {
         Failure::Profile(faults) => (draw(faults), 2),
         Failure::Usage(error) => (chain(error), 2),
         Failure::Other(error) => (chain(error), error.chain().find_map(status).unwrap_or(1)),
+        Failure::Unsound => (String::new(), 1),
     };
     // Standard error may be closed; the status still tells.
     let _ = io::stderr().write_all(text.as_bytes());

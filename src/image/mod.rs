@@ -4,4 +4,5 @@
 
 pub mod ext4;
 pub mod fat;
+pub mod findings;
 pub mod table;

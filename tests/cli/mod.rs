@@ -1,5 +1,6 @@
 //! The real program in a sealed world, one file per verb.
 
 mod build;
+mod check;
 mod fs;
 mod plan;

@@ -7,7 +7,7 @@
 use std::rc::Rc;
 
 use cardpress::block::Overlay;
-use cardpress::image::ext4::Filesystem;
+use cardpress::image::ext4::{Filesystem, check};
 
 use super::ext4_bench::{Base, Bench, Image, view};
 use super::ext4_edit::{Verdict, edit, read};
@@ -182,6 +182,10 @@ fn play(
     fs.commit().map_err(|error| format!("commit: {error}"))?;
     drop(fs);
     bench.e2fsck(&image)?;
+    let report = check(&*image).map_err(|error| format!("our check: {error}"))?;
+    if !report.is_sound() {
+        return Err(format!("our check, where e2fsck finds nothing: {:?}", report.findings.kept()));
+    }
     let fs = open()?;
     compare("our reader", &read(&fs)?.flat(), &wanted, true)?;
     if fs.uuid() != uuid {

@@ -2,6 +2,7 @@
 
 mod ext4_apply;
 mod ext4_bench;
+mod ext4_corpus;
 mod ext4_edit;
 mod ext4_generate;
 mod ext4_kernel;
@@ -10,7 +11,10 @@ mod ext4_model;
 mod ext4_mounted;
 mod ext4_property;
 mod ext4_recover;
+mod ext4_seal;
 mod ext4_shapes;
+mod fat_corpus;
 mod grow;
 mod press;
 mod releases;
+mod table_corpus;

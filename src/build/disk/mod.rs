@@ -26,6 +26,7 @@ use super::Error;
 use super::layout::{boot_and_root, grow_last, slice};
 use tree::Mounted;
 use volume::Volume;
+pub(super) use volume::probe;
 
 pub use crate::block::redo::Error as InPlaceError;
 pub use crate::image::ext4::{FileKind, Timestamp, Xattr};
@@ -269,7 +270,10 @@ impl Disk {
 }
 
 /// Opens an image of any form to be read, and says whether changes of it that were cut off are read with it.
-pub(super) fn device_to_read(
+///
+/// # Errors
+/// [`Error::Host`], [`Error::Image`], [`Error::InPlace`] while somebody else changes it.
+pub fn device_to_read(
     path: &Path,
     cache: &Cache,
     progress: &dyn Progress,

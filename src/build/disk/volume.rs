@@ -29,7 +29,7 @@ pub(super) struct Volume<'d> {
 }
 
 /// What fills `device`: `ext4` or `FAT`; `None` for anything else.
-pub(super) fn probe(device: &dyn ReadAt) -> Result<Option<&'static str>, Error> {
+pub(in crate::build) fn probe(device: &dyn ReadAt) -> Result<Option<&'static str>, Error> {
     let mut magic = [0; 2];
     if device.len_bytes() >= 2048 {
         device.read_at(1080, &mut magic)?;

@@ -9,6 +9,7 @@
 //! grow.rs                a longer filesystem            ─ resize_inode.rs
 //! recover.rs             what an unclean end left behind ─ journal.rs, orphan.rs
 //! space.rs               what is kept for root, what is in use, zeros in what is not
+//! check.rs               is all of it sound?            ─ check/, which shares hardly more than the checksums
 //! path.rs                paths, with symlinks inside the image
 //! directory.rs           directories as files of entries    ─ dir.rs (one block), htree.rs (the index), hash.rs
 //! file.rs, xattr.rs      content, extended attributes
@@ -37,6 +38,7 @@ mod attributes;
 mod bitmap;
 mod block_map;
 mod bytes;
+mod check;
 mod checksum;
 mod dir;
 mod directory;
@@ -69,6 +71,7 @@ mod tests;
 mod xattr;
 
 pub use attributes::Xattr;
+pub use check::{Report, check};
 pub use error::{Corrupt, Error, Refusal};
 pub use features::FeatureNames;
 pub use inode::{FileKind, Timestamp};

@@ -7,6 +7,7 @@
 //! Oracles: `fsck.fat -n`, mtools. Left out on purpose: FAT12, exFAT, sectors other than 512 bytes, attributes.
 
 mod change;
+mod check;
 mod layout;
 mod make;
 mod pages;
@@ -23,6 +24,7 @@ use fatfs::{FileSystem, FsOptions};
 use crate::block::{self, Device};
 
 pub use self::change::Content;
+pub use self::check::{Report, check};
 use self::layout::{Layout, Next, u32_le};
 pub use self::make::{MakeOptions, make};
 use self::pages::{Damage, Pages, Stream};

@@ -110,11 +110,11 @@ impl Header {
     }
 }
 
-fn last_sector(device: &dyn ReadAt) -> u64 {
+pub(super) fn last_sector(device: &dyn ReadAt) -> u64 {
     (device.len_bytes() / SECTOR_LEN).saturating_sub(1)
 }
 
-fn crc32(bytes: &[u8]) -> u32 {
+pub(super) fn crc32(bytes: &[u8]) -> u32 {
     let mut crc = flate2::Crc::new();
     crc.update(bytes);
     crc.sum()
@@ -147,13 +147,7 @@ pub(super) fn read_partitions(device: &dyn ReadAt) -> Result<Vec<Partition>, Err
             )));
         }
         let type_guid = entry.part_type_guid.guid;
-        let kind = if type_guid == partition_types::LINUX_FS.guid || is_linux_root(&type_guid) {
-            Kind::Linux
-        } else if type_guid == partition_types::BASIC.guid || type_guid == partition_types::EFI.guid {
-            Kind::Fat
-        } else {
-            Kind::Other
-        };
+        let kind = kind_of(&type_guid);
         partitions.push(Partition {
             number: *number,
             start_bytes,
@@ -170,6 +164,17 @@ pub(super) fn read_partitions(device: &dyn ReadAt) -> Result<Vec<Partition>, Err
         });
     }
     Ok(partitions)
+}
+
+/// What a partition of this type is for.
+pub(super) fn kind_of(guid: &uuid::Uuid) -> Kind {
+    if *guid == partition_types::LINUX_FS.guid || is_linux_root(guid) {
+        Kind::Linux
+    } else if *guid == partition_types::BASIC.guid || *guid == partition_types::EFI.guid {
+        Kind::Fat
+    } else {
+        Kind::Other
+    }
 }
 
 /// Root partitions for the processors of these boards have types of their own (discoverable partitions).

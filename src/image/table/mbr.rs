@@ -33,6 +33,17 @@ pub(super) struct Entry {
     sector_count: u32,
 }
 
+impl Entry {
+    pub(super) fn flag(&self) -> u8 {
+        self.flag
+    }
+
+    /// The first sector and how many there are.
+    pub(super) fn sectors(&self) -> (u32, u32) {
+        (self.start_sector, self.sector_count)
+    }
+}
+
 /// Reads the first sector and sees that it is an MBR and not a filesystem's boot sector.
 pub(super) fn read(device: &dyn ReadAt) -> Result<Sector, Error> {
     let mut sector = [0; 512];
@@ -142,20 +153,25 @@ pub(super) fn partitions(sector: &Sector, entries: &[Entry; 4]) -> Result<Vec<Pa
                     entry.start_sector, entry.sector_count
                 )));
             }
-            kind => partitions.push(Partition {
-                number,
-                start_bytes: u64::from(entry.start_sector) * SECTOR_LEN,
-                len_bytes: u64::from(entry.sector_count) * SECTOR_LEN,
-                kind: kind_of(kind),
-                type_id: TypeId::Mbr(kind),
-                partuuid: format!("{:08x}-{number:02x}", disk_id(sector)),
-            }),
+            _ => partitions.push(partition(number, entry, disk_id(sector))),
         }
     }
     if partitions.is_empty() {
         return Err(Error::Missing { offset: ENTRIES_AT as u64, found: "four empty slots".into() });
     }
     Ok(partitions)
+}
+
+/// A used slot as a partition.
+pub(super) fn partition(number: u32, entry: &Entry, disk_id: u32) -> Partition {
+    Partition {
+        number,
+        start_bytes: u64::from(entry.start_sector) * SECTOR_LEN,
+        len_bytes: u64::from(entry.sector_count) * SECTOR_LEN,
+        kind: kind_of(entry.kind),
+        type_id: TypeId::Mbr(entry.kind),
+        partuuid: format!("{disk_id:08x}-{number:02x}"),
+    }
 }
 
 fn kind_of(kind: u8) -> Kind {

@@ -6,12 +6,15 @@
 //!
 //! Spec: UEFI 2.10 §5.2 (MBR), §5.3 (GPT). Oracle: `sfdisk --json`.
 
+mod check;
 mod gpt;
 mod mbr;
 
 use uuid::Uuid;
 
 use crate::block::{self, Device, ReadAt};
+
+pub use check::{Report, check};
 
 /// Bytes in a sector, on every medium these images are for.
 pub const SECTOR_LEN: u64 = 512;

@@ -1,0 +1,156 @@
+//! `cardpress check`
+
+use serde_json::{Value, json};
+
+use crate::build::check::{self, Findings, Judged, JudgedPart, Label, Verdict};
+use crate::build::disk;
+use crate::source::Cache;
+
+use super::args::{Check, Global};
+use super::report::Failure;
+use super::subject::cache_folder;
+use super::ui::{self, Ui};
+
+pub(super) fn run(args: &Check, global: &Global, ui: &Ui) -> Result<(), Failure> {
+    let cache = Cache::at(cache_folder(global)?);
+    let (device, is_unfinished) = disk::device_to_read(&args.image, &cache, ui, &ui.interrupt)?;
+    if is_unfinished {
+        ui.say(&format!("{} has unfinished changes: judging it with them", args.image.display()));
+    }
+    let judged = check::check(&device, args.partition.unwrap_or_default())?;
+    if global.json {
+        ui::print(&format!("{}\n", to_json(&judged)))?;
+    } else if !(global.quiet && judged.is_sound()) {
+        ui::print(&to_text(&judged))?;
+    }
+    if judged.is_sound() { Ok(()) } else { Err(Failure::Unsound) }
+}
+
+fn to_text(judged: &Judged) -> String {
+    let mut text = String::new();
+    if let Some(table) = &judged.table {
+        text += &line(&format!("partition table: {}", label(table.label)), &table.findings);
+    }
+    for part in &judged.parts {
+        let name = match (part.number, part.role) {
+            (None, _) => String::from("filesystem"),
+            (Some(number), None) => format!("partition {number}"),
+            (Some(number), Some(role)) => format!("partition {number} ({role})"),
+        };
+        text += &match &part.verdict {
+            Verdict::Ext4(report) => {
+                line(&format!("{name}: ext4, {} files", grouped(report.files)), &report.findings)
+            }
+            Verdict::Fat(report) => {
+                let bits = if report.bits == 0 { String::new() } else { report.bits.to_string() };
+                line(&format!("{name}: FAT{bits}, {} files", grouped(report.files)), &report.findings)
+            }
+            Verdict::Unjudged { reason, .. } => format!("{name}: not judged: {reason}\n"),
+        };
+    }
+    text
+}
+
+/// The verdict, and a line for each finding.
+fn line(what: &str, findings: &Findings) -> String {
+    if findings.is_empty() {
+        return format!("{what}, sound\n");
+    }
+    let mut text = format!("{what}, not sound\n");
+    for finding in findings.kept() {
+        text += &format!("  {finding}\n");
+    }
+    let more = findings.count().saturating_sub(findings.kept().len() as u64);
+    if more > 0 {
+        text += &format!("  and {} more\n", grouped(more));
+    }
+    text
+}
+
+fn to_json(judged: &Judged) -> Value {
+    let table = judged.table.as_ref().map(|table| {
+        let mut told = findings(Some(&table.findings));
+        told["label"] = json!(label(table.label));
+        told
+    });
+    let parts: Vec<Value> = judged.parts.iter().map(part_to_json).collect();
+    json!({ "sound": judged.is_sound(), "table": table, "partitions": parts })
+}
+
+fn part_to_json(part: &JudgedPart) -> Value {
+    let mut told = findings(part.findings());
+    told["number"] = json!(part.number);
+    told["role"] = json!(part.role);
+    match &part.verdict {
+        Verdict::Ext4(report) => {
+            told["filesystem"] = json!("ext4");
+            told["files"] = json!(report.files);
+            told["directories"] = json!(report.directories);
+            told["blocks"] = json!(report.blocks);
+            told["used_blocks"] = json!(report.used_blocks);
+        }
+        Verdict::Fat(report) => {
+            told["filesystem"] = json!("fat");
+            told["bits"] = json!(report.bits);
+            told["files"] = json!(report.files);
+            told["clusters"] = json!(report.clusters);
+            told["used_clusters"] = json!(report.used_clusters);
+        }
+        Verdict::Unjudged { reason, .. } => told["not_judged"] = json!(reason),
+    }
+    told
+}
+
+/// `sound` is null where nothing was judged.
+fn findings(findings: Option<&Findings>) -> Value {
+    let kept: Vec<Value> = findings
+        .map_or(&[][..], Findings::kept)
+        .iter()
+        .map(|finding| {
+            json!({
+                "structure": finding.place.structure,
+                "number": finding.place.number,
+                "offset": finding.place.offset,
+                "what": finding.what,
+                "found": finding.found,
+                "wanted": finding.wanted,
+            })
+        })
+        .collect();
+    json!({
+        "sound": findings.map(Findings::is_empty),
+        "findings": kept,
+        "findings_count": findings.map_or(0, Findings::count),
+    })
+}
+
+fn label(label: Label) -> &'static str {
+    match label {
+        Label::Mbr => "MBR",
+        Label::Gpt => "GPT",
+    }
+}
+
+/// `32,647`
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (nth, digit) in digits.chars().enumerate() {
+        if nth > 0 && (digits.len() - nth).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::grouped;
+
+    #[test]
+    fn thousands_are_set_apart() {
+        let told = [0, 999, 1000, 32_647, 1_234_567].map(grouped);
+        assert_eq!(told, ["0", "999", "1,000", "32,647", "1,234,567"]);
+    }
+}
