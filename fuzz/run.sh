@@ -25,7 +25,7 @@ for target in "$@"; do
     echo "== $target, $seconds s"
     nice -n 15 cargo +nightly fuzz run --sanitizer none "$target" \
         "fuzz/target/corpus/$target" "fuzz/corpus/$target" -- \
-        -max_total_time="$seconds" -timeout=10 -rss_limit_mb=512 -max_len=512 -print_final_stats=1 ||
+        -max_total_time="$seconds" -timeout=10 -rss_limit_mb=512 -max_len=256 -len_control=0 -print_final_stats=1 ||
         failed="$failed $target"
 done
 if [ -n "$failed" ]; then

@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::ext4_generate::{Bytes, Op};
-use super::ext4_model::{Fault, Id, Kind, Model, Node, Place, join};
+use super::ext4_model::{Fault, Id, Kind, Model, Node, Place, Xattrs, join};
 use super::ext4_shapes::big_name;
 
+/// What a file with new content loses.
+const CAPABILITY: &str = "security.capability";
 /// What directories get that are made on the way.
 pub(super) const ON_THE_WAY: (u16, u32, u32) = (0o751, 7, 70_000);
 
@@ -35,6 +37,15 @@ impl Model {
     pub(super) fn apply(&mut self, op: &Op) -> Result<(), Fault> {
         match op {
             Op::Write { path, bytes, mode, owner } => self.write(path, bytes.make(), *mode, *owner),
+            Op::WriteFrom { path, bytes, mode, owner, ends_early } => {
+                let mut after = self.clone();
+                after.write(path, bytes.make(), *mode, *owner)?;
+                if *ends_early {
+                    return Err(Fault::Content);
+                }
+                *self = after;
+                Ok(())
+            }
             Op::Append { path, bytes } => self.change(path, |old| old.extend(bytes.make())),
             Op::WriteAt { path, offset, bytes } => self.change(path, |old| {
                 let start = usize::try_from(*offset).expect("small");
@@ -57,12 +68,25 @@ impl Model {
             Op::Symlink { path, target } => {
                 let place = self.free_place(path)?;
                 let kind = Kind::Symlink(target.clone());
-                self.add(
-                    place.parent,
-                    &place.name,
-                    Node { kind, mode: 0o777, uid: 0, gid: 0, modified: None },
-                );
+                self.add(place.parent, &place.name, new(kind, 0o777, (0, 0)));
                 Ok(())
+            }
+            Op::MakeNode { path, kind, device, mode } => {
+                let place = self.free_place(path)?;
+                self.add(place.parent, &place.name, new(Kind::Node(*kind, *device), *mode, (0, 0)));
+                Ok(())
+            }
+            Op::SetXattr { path, name, bytes } => {
+                let id = self.find(path, true)?;
+                if name.starts_with("user.") && matches!(self.node(id).kind, Kind::Node(..)) {
+                    return Err(Fault::WrongKind);
+                }
+                self.xattrs_mut(id).insert(name.clone(), xattr_value(name, *bytes));
+                Ok(())
+            }
+            Op::RemoveXattr { path, name } => {
+                let id = self.find(path, true)?;
+                self.xattrs_mut(id).remove(name).map(drop).ok_or(Fault::NoXattr)
             }
             Op::HardLink { from, to } => {
                 let id = self.find(from, false)?;
@@ -114,36 +138,30 @@ impl Model {
         }
     }
 
-    fn write(
-        &mut self,
-        path: &str,
-        content: Vec<u8>,
-        mode: u16,
-        (uid, gid): (u32, u32),
-    ) -> Result<(), Fault> {
+    fn write(&mut self, path: &str, content: Vec<u8>, mode: u16, owner: (u32, u32)) -> Result<(), Fault> {
         let place = self.place(path, true)?;
         let kind = Kind::File(Arc::new(content));
         let Some(id) = place.id else {
-            self.add(place.parent, &place.name, Node { kind, mode, uid, gid, modified: None });
+            self.add(place.parent, &place.name, new(kind, mode, owner));
             return Ok(());
         };
         let node = self.node_mut(id);
-        if !matches!(node.kind, Kind::File(_)) {
-            return Err(Fault::IsADirectory);
-        }
+        check_file(node)?;
         node.kind = kind;
         node.modified = None;
+        self.xattrs_mut(id).remove(CAPABILITY);
         Ok(())
     }
 
     fn change(&mut self, path: &str, change: impl FnOnce(&mut Vec<u8>)) -> Result<(), Fault> {
         let id = self.find(path, true)?;
         let node = self.node_mut(id);
-        let Kind::File(content) = &mut node.kind else {
-            return Err(Fault::IsADirectory);
-        };
-        change(Arc::make_mut(content));
+        check_file(node)?;
+        if let Kind::File(content) = &mut node.kind {
+            change(Arc::make_mut(content));
+        }
         node.modified = None;
+        self.xattrs_mut(id).remove(CAPABILITY);
         Ok(())
     }
 
@@ -173,10 +191,44 @@ impl Model {
         if target.starts_with(&join(&source, "")) {
             return Err(Fault::IntoItself);
         }
-        let new = self.free_place(to)?;
+        let new = self.place(to, false)?;
+        if new.name.is_empty() {
+            return Err(Fault::IsRoot);
+        }
+        if let Some(replaced) = new.id {
+            if replaced == id {
+                return Ok(());
+            }
+            match (&self.node(id).kind, &self.node(replaced).kind) {
+                (Kind::Directory(_), Kind::Directory(children)) if children.is_empty() => {}
+                (Kind::Directory(_), Kind::Directory(_)) => return Err(Fault::NotEmpty),
+                (Kind::Directory(_), _) => return Err(Fault::NotADirectory),
+                (_, Kind::Directory(_)) => return Err(Fault::IsADirectory),
+                _ => {}
+            }
+            self.unlink(new.parent, &new.name);
+        }
         self.link(new.parent, &new.name, id);
         self.unlink(old.parent, &old.name);
         Ok(())
+    }
+
+    fn xattrs_mut(&mut self, id: Id) -> &mut Xattrs {
+        self.node_mut(id).xattrs.get_or_insert_default()
+    }
+
+    /// Whether all attributes that a file would have after a [`Op::SetXattr`] fit a block: then they must have fitted
+    /// the inode and a block.
+    pub(super) fn has_room(&self, op: &Op, block_len: usize) -> bool {
+        let Op::SetXattr { path, name, bytes } = op else { return false };
+        let mut xattrs =
+            self.find(path, true).ok().and_then(|id| self.node(id).xattrs.clone()).unwrap_or_default();
+        xattrs.insert(name.clone(), xattr_value(name, *bytes));
+        let len = |(name, value): (&String, &Vec<u8>)| {
+            let name = name.split_once('.').map_or(0, |(_, rest)| rest.len());
+            16 + name.next_multiple_of(4) + value.len().next_multiple_of(4)
+        };
+        xattrs.iter().map(len).sum::<usize>() <= block_len - 36
     }
 
     fn empty(&mut self, id: Id) {
@@ -207,6 +259,27 @@ impl Model {
     }
 }
 
-fn directory(mode: u16, (uid, gid): (u32, u32)) -> Node {
-    Node { kind: Kind::Directory(BTreeMap::new()), mode, uid, gid, modified: None }
+fn directory(mode: u16, owner: (u32, u32)) -> Node {
+    new(Kind::Directory(BTreeMap::new()), mode, owner)
+}
+
+fn new(kind: Kind, mode: u16, (uid, gid): (u32, u32)) -> Node {
+    Node { kind, mode, uid, gid, modified: None, xattrs: Some(Xattrs::new()) }
+}
+
+/// What an attribute is set to: the kernel reads capabilities, so they are some (`struct vfs_cap_data` of version 2).
+pub(super) fn xattr_value(name: &str, bytes: Bytes) -> Vec<u8> {
+    if name != CAPABILITY {
+        return bytes.make();
+    }
+    [&0x0200_0000_u32.to_le_bytes()[..], &Bytes { len: 16, ..bytes }.make()].concat()
+}
+
+/// Refuses what has no content.
+fn check_file(node: &Node) -> Result<(), Fault> {
+    match node.kind {
+        Kind::File(_) => Ok(()),
+        Kind::Node(..) => Err(Fault::WrongKind),
+        _ => Err(Fault::IsADirectory),
+    }
 }

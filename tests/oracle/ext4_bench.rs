@@ -1,4 +1,5 @@
-//! Where a filesystem of one shape is judged: by e2fsck, and through ext4-view, which shares no code with us.
+//! Where a filesystem of one shape is judged: by e2fsck, and through ext4-view and the kernel, which share no code with
+//! us.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -8,10 +9,12 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use cardpress::block::{Overlay, ReadAt};
+use cardpress::image::ext4::FileKind;
 use ext4_view::{Ext4, Ext4Read, FileType};
 
 use super::ext4_model::{Id, Kind, Model, Node, ROOT, join};
-use crate::support::tools::{Workspace, run, text};
+use super::ext4_mounted;
+use crate::support::tools::{Workspace, mounted, run, text};
 
 /// A filesystem that never changes, in memory.
 #[derive(Clone, Copy, Debug)]
@@ -52,32 +55,41 @@ impl Bench {
 
     /// What e2fsck has against `image`; only what differs from the base is written, and then taken back.
     pub(super) fn e2fsck(&self, image: &Overlay<Base>) -> Result<(), String> {
+        self.laid_down(image, || self.run_e2fsck())
+    }
+
+    /// The image as the kernel sees it; needs root.
+    pub(super) fn mounted(&self, image: &Overlay<Base>) -> Result<Model, String> {
+        self.laid_down(image, || mounted(&self.path, ext4_mounted::view))
+    }
+
+    fn run_e2fsck(&self) -> Result<(), String> {
+        let said = run("e2fsck", ["-fn", text(&self.path)]);
+        // Every problem is put as a question, which -n answers with no.
+        if said.status == 0 && !said.text.contains('?') {
+            return Ok(());
+        }
+        let kept = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("faulty.img");
+        std::fs::copy(&self.path, &kept).expect("room for an image");
+        let (status, kept) = (said.status, kept.display());
+        Err(format!("e2fsck -fn: status {status}; image kept as {kept}\n{}", said.text))
+    }
+
+    /// Lets the file be `image` while `look` looks at it.
+    fn laid_down<T>(&self, image: &Overlay<Base>, look: impl FnOnce() -> T) -> T {
         let dirty = image.dirty_extents();
         for extent in &dirty {
             let mut bytes = vec![0; usize::try_from(extent.len_bytes).expect("small")];
             image.read_at(extent.offset, &mut bytes).expect("inside");
             self.file.write_all_at(&bytes, extent.offset).expect("room for an image");
         }
-        let said = run("e2fsck", ["-fn", text(&self.path)]);
-        // Every problem is put as a question, which -n answers with no.
-        let verdict = if said.status == 0 && !said.text.contains('?') {
-            Ok(())
-        } else {
-            let kept = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("faulty.img");
-            std::fs::copy(&self.path, &kept).expect("room for an image");
-            Err(format!(
-                "e2fsck -fn: status {}; image kept as {}\n{}",
-                said.status,
-                kept.display(),
-                said.text
-            ))
-        };
+        let seen = look();
         for extent in &dirty {
             let start = usize::try_from(extent.offset).expect("inside");
             let len = usize::try_from(extent.len_bytes).expect("small");
             self.file.write_all_at(&self.base[start..start + len], extent.offset).expect("room for an image");
         }
-        verdict
+        seen
     }
 }
 
@@ -125,7 +137,10 @@ fn view_directory(fs: &Ext4, model: &mut Model, id: Id, path: &str) -> Result<()
                 Kind::Symlink(target.to_str().map_err(|e| format!("{path}: {e}"))?.to_owned())
             }
             FileType::Regular => Kind::File(Arc::new(fs.read(&path).map_err(told(&path))?)),
-            other => return Err(format!("{path}: found a {other:?}")),
+            FileType::Fifo => Kind::Node(FileKind::Fifo, None),
+            FileType::Socket => Kind::Node(FileKind::Socket, None),
+            FileType::CharacterDevice => Kind::Node(FileKind::CharacterDevice, None),
+            FileType::BlockDevice => Kind::Node(FileKind::BlockDevice, None),
         };
         let is_directory = matches!(kind, Kind::Directory(_));
         let child = model.add(id, &name, node(&metadata, kind));
@@ -141,7 +156,8 @@ fn view_directory(fs: &Ext4, model: &mut Model, id: Id, path: &str) -> Result<()
 
 fn node(metadata: &ext4_view::Metadata, kind: Kind) -> Node {
     let (uid, gid) = (metadata.uid(), metadata.gid());
-    Node { kind, mode: metadata.mode() & 0o7777, uid, gid, modified: modified(metadata) }
+    let modified = modified(metadata);
+    Node { kind, mode: metadata.mode() & 0o7777, uid, gid, modified, xattrs: None }
 }
 
 fn modified(metadata: &ext4_view::Metadata) -> Option<(i64, u32)> {

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use cardpress::base::ImagePath;
-use cardpress::image::ext4::{Error, FileKind, Filesystem, NewAttributes, Stat, Timestamp};
+use cardpress::image::ext4::{Error, FileKind, Filesystem, NewAttributes, NodeKind, Stat, Timestamp, Xattr};
 
-use super::ext4_apply::ON_THE_WAY;
+use super::ext4_apply::{ON_THE_WAY, xattr_value};
 use super::ext4_generate::Op;
-use super::ext4_model::{Fault, Id, Kind, Model, Node, ROOT, join};
+use super::ext4_model::{Fault, Id, Kind, Model, Node, ROOT, Xattrs, join};
 
 /// What the editor made of an operation.
 #[derive(Debug)]
@@ -17,6 +17,8 @@ pub(super) enum Verdict {
     Fault(Fault),
     /// Blocks or inodes ran out.
     NoRoom(String),
+    /// Extended attributes of one file have no room.
+    Full,
     /// Nothing that a sound filesystem should give cause to.
     Broken(String),
 }
@@ -32,6 +34,29 @@ pub(super) fn edit(fs: &mut Filesystem<'_>, op: &Op) -> Verdict {
         Op::Write { path: p, bytes, mode, owner } => {
             fs.write_file(&path(p), &bytes.make(), new(*mode, *owner))
         }
+        Op::WriteFrom { path: p, bytes, mode, owner, ends_early } => {
+            let content = bytes.make();
+            let mut source = &content[..content.len() - usize::from(*ends_early)];
+            fs.write_from(&path(p), &mut source, content.len() as u64, new(*mode, *owner))
+        }
+        Op::MakeNode { path: p, kind, device, mode } => {
+            let kind = match (kind, device) {
+                (FileKind::Fifo, _) => NodeKind::Fifo,
+                (FileKind::Socket, _) => NodeKind::Socket,
+                (FileKind::CharacterDevice, Some((major, minor))) => {
+                    NodeKind::CharacterDevice { major: *major, minor: *minor }
+                }
+                (FileKind::BlockDevice, Some((major, minor))) => {
+                    NodeKind::BlockDevice { major: *major, minor: *minor }
+                }
+                other => panic!("no node: {other:?}"),
+            };
+            fs.make_node(&path(p), kind, new(*mode, (0, 0)))
+        }
+        Op::SetXattr { path: p, name, bytes } => {
+            fs.set_xattr(&path(p), name.as_bytes(), &xattr_value(name, *bytes))
+        }
+        Op::RemoveXattr { path: p, name } => fs.remove_xattr(&path(p), name.as_bytes()),
         Op::Append { path: p, bytes } => fs.append(&path(p), &bytes.make()),
         Op::WriteAt { path: p, offset, bytes } => fs.write_at(&path(p), *offset, &bytes.make()),
         Op::Truncate { path: p, len } => fs.truncate(&path(p), *len),
@@ -62,6 +87,10 @@ pub(super) fn edit(fs: &mut Filesystem<'_>, op: &Op) -> Verdict {
         Error::SymlinkLoop { .. } => Verdict::Fault(Fault::SymlinkLoop),
         Error::IsRoot => Verdict::Fault(Fault::IsRoot),
         Error::IntoItself { .. } => Verdict::Fault(Fault::IntoItself),
+        Error::WrongKind { .. } => Verdict::Fault(Fault::WrongKind),
+        Error::NoXattr { .. } => Verdict::Fault(Fault::NoXattr),
+        Error::Content { .. } => Verdict::Fault(Fault::Content),
+        Error::XattrRoom { .. } => Verdict::Full,
         Error::FileTooLarge { .. } => Verdict::Fault(Fault::FileTooLarge),
         // More was free than was asked for: then it was not for want of room.
         Error::NoSpace { needed_blocks, free_blocks } if needed_blocks > free_blocks => {
@@ -80,7 +109,7 @@ pub(super) fn read(fs: &Filesystem<'_>) -> Result<Model, String> {
     };
     let root = ImagePath::root();
     let stat = fs.stat(&root, false).map_err(told(&root))?;
-    let mut model = Model::new(node(&stat, Kind::Directory(BTreeMap::new())));
+    let mut model = Model::new(node(&stat, Kind::Directory(BTreeMap::new()), Some(xattrs(fs, &root)?)));
     // By inode: the file, and how many links it says it has.
     let mut seen: BTreeMap<u32, (Id, u16)> = BTreeMap::from([(stat.inode, (ROOT, stat.links))]);
     let mut left = vec![(ROOT, root)];
@@ -109,17 +138,20 @@ pub(super) fn read(fs: &Filesystem<'_>) -> Result<Model, String> {
                     let content = fs.read_file(&child_path, u64::MAX).map_err(told(&child_path))?;
                     Kind::File(Arc::new(content))
                 }
-                other => return Err(format!("our reader: {child_path}: found a {other}")),
+                other => Kind::Node(other, stat.device),
             };
             let len_bytes = match &kind {
                 Kind::File(content) => Some(content.len()),
                 Kind::Symlink(target) => Some(target.len()),
                 Kind::Directory(_) => None,
+                Kind::Node(..) => Some(0),
             };
             if len_bytes.is_some_and(|len| len as u64 != stat.len_bytes) {
                 return Err(format!("our reader: {child_path}: found {len_bytes:?} bytes: {stat:?}"));
             }
-            let id = model.add(parent, &name, node(&stat, kind));
+            let is_link = stat.kind == FileKind::Symlink;
+            let xattrs = if is_link { None } else { Some(xattrs(fs, &child_path)?) };
+            let id = model.add(parent, &name, node(&stat, kind, xattrs));
             seen.insert(stat.inode, (id, stat.links));
             if stat.kind == FileKind::Directory {
                 left.push((id, child_path));
@@ -140,8 +172,14 @@ pub(super) fn read(fs: &Filesystem<'_>) -> Result<Model, String> {
     Ok(model)
 }
 
-fn node(stat: &Stat, kind: Kind) -> Node {
-    Node { kind, mode: stat.mode, uid: stat.uid, gid: stat.gid, modified: modified(stat) }
+fn node(stat: &Stat, kind: Kind, xattrs: Option<Xattrs>) -> Node {
+    Node { kind, mode: stat.mode, uid: stat.uid, gid: stat.gid, modified: modified(stat), xattrs }
+}
+
+fn xattrs(fs: &Filesystem<'_>, path: &ImagePath) -> Result<Xattrs, String> {
+    let xattrs = fs.xattrs(path).map_err(|error| format!("our reader: {path}: {error} ({error:?})"))?;
+    let named = |xattr: Xattr| Some((String::from_utf8(xattr.name).ok()?, xattr.value));
+    xattrs.into_iter().map(named).collect::<Option<_>>().ok_or_else(|| format!("{path}: a name is not UTF-8"))
 }
 
 fn modified(stat: &Stat) -> Option<(i64, u32)> {

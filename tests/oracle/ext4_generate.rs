@@ -1,5 +1,7 @@
 //! Random operations, written down in full: a failing run is a list that can be read, cut and run again.
 
+use cardpress::image::ext4::FileKind;
+
 use super::ext4_model::{Id, Kind, Model, ROOT, join};
 use super::ext4_shapes::{BIG_NAMES, big_name};
 
@@ -28,6 +30,14 @@ pub(super) enum Op {
         mode: u16,
         owner: (u32, u32),
     },
+    /// From a source that may end a byte early.
+    WriteFrom {
+        path: String,
+        bytes: Bytes,
+        mode: u16,
+        owner: (u32, u32),
+        ends_early: bool,
+    },
     Append {
         path: String,
         bytes: Bytes,
@@ -52,6 +62,21 @@ pub(super) enum Op {
     Symlink {
         path: String,
         target: String,
+    },
+    MakeNode {
+        path: String,
+        kind: FileKind,
+        device: Option<(u32, u32)>,
+        mode: u16,
+    },
+    SetXattr {
+        path: String,
+        name: String,
+        bytes: Bytes,
+    },
+    RemoveXattr {
+        path: String,
+        name: String,
     },
     HardLink {
         from: String,
@@ -142,7 +167,7 @@ const LOST_AND_FOUND: &str = "/lost+found";
 
 impl Generator {
     pub(super) fn op(&mut self, model: &Model) -> Op {
-        match self.random.below(100) {
+        match self.random.below(124) {
             0..18 => {
                 let path = if self.random.one_in(3) { self.file(model) } else { self.fresh(model) };
                 Op::Write { path, bytes: self.bytes(), mode: self.mode(), owner: self.owner() }
@@ -162,7 +187,7 @@ impl Generator {
             49..55 => Op::Symlink { path: self.fresh(model), target: self.target(model) },
             55..60 => Op::HardLink { from: self.any(model), to: self.fresh(model) },
             60..68 => {
-                let to = if self.random.one_in(4) { self.any(model) } else { self.fresh(model) };
+                let to = if self.random.one_in(2) { self.any(model) } else { self.fresh(model) };
                 Op::Rename { from: self.any(model), to }
             }
             68..78 => Op::Remove { path: self.any(model) },
@@ -190,8 +215,60 @@ impl Generator {
                 let count = u32::try_from(1 + self.random.below(200)).expect("small");
                 Op::Drain { directory: String::from("/many"), start, count }
             }
-            _ => Op::Commit,
+            97..100 => Op::Commit,
+            100..106 => {
+                let path = if self.random.one_in(2) { self.file(model) } else { self.fresh(model) };
+                let bytes = self.bytes();
+                let ends_early = bytes.len > 0 && self.random.one_in(3);
+                Op::WriteFrom { path, bytes, mode: self.mode(), owner: self.owner(), ends_early }
+            }
+            106..115 => {
+                let limit = [8, 70, 300, 1_000, 4_000];
+                let limit = limit[self.random.index(limit.len())];
+                let bytes = Bytes { len: self.random.index(limit), seed: self.seed() };
+                Op::SetXattr { path: self.any(model), name: self.xattr_name(), bytes }
+            }
+            115..119 => self.remove_xattr(model),
+            119..122 => self.make_node(model),
+            _ => {
+                let to = if self.random.one_in(2) { self.file(model) } else { self.directory(model) };
+                Op::Rename { from: self.any(model), to }
+            }
         }
+    }
+
+    fn xattr_name(&mut self) -> String {
+        let names = [
+            "user.a",
+            "user.b",
+            "user.a-longer-name",
+            "trusted.t",
+            "security.selinux",
+            "security.capability",
+        ];
+        names[self.random.index(names.len())].to_owned()
+    }
+
+    /// Mostly of an attribute that is there.
+    fn remove_xattr(&mut self, model: &Model) -> Op {
+        let path = self.any(model);
+        let found = model.find(&path, true).ok().and_then(|id| model.node(id).xattrs.as_ref());
+        let names: Vec<&String> = found.into_iter().flat_map(|xattrs| xattrs.keys()).collect();
+        let name =
+            if names.is_empty() { self.xattr_name() } else { names[self.random.index(names.len())].clone() };
+        Op::RemoveXattr { path, name }
+    }
+
+    fn make_node(&mut self, model: &Model) -> Op {
+        let numbers = [(1, 3), (0, 0), (255, 255), (256, 7), (8, 4_000), (4_095, 1_048_575)];
+        let number = Some(numbers[self.random.index(numbers.len())]);
+        let (kind, device) = match self.random.below(4) {
+            0 => (FileKind::Fifo, None),
+            1 => (FileKind::Socket, None),
+            2 => (FileKind::CharacterDevice, number),
+            _ => (FileKind::BlockDevice, number),
+        };
+        Op::MakeNode { path: self.fresh(model), kind, device, mode: self.mode() }
     }
 
     fn seed(&mut self) -> u8 {

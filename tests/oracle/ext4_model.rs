@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use cardpress::image::ext4::FileKind;
+
 /// Why an operation should fail; the editor's errors without their words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fault {
@@ -15,6 +17,10 @@ pub(super) enum Fault {
     IsRoot,
     IntoItself,
     FileTooLarge,
+    WrongKind,
+    NoXattr,
+    /// The source of the content ended early.
+    Content,
 }
 
 /// Identifies a file, whatever its names are.
@@ -30,13 +36,20 @@ pub(super) struct Node {
     pub(super) gid: u32,
     /// Seconds and nanoseconds; `None` once an operation left it to the editor.
     pub(super) modified: Option<(i64, u32)>,
+    /// Extended attributes; `None` from a reader that does not tell.
+    pub(super) xattrs: Option<Xattrs>,
 }
+
+/// By name, prefix included.
+pub(super) type Xattrs = BTreeMap<String, Vec<u8>>;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     File(Arc<Vec<u8>>),
     Symlink(String),
     Directory(BTreeMap<String, Id>),
+    /// And of a device its number; `None` from a reader that does not tell.
+    Node(FileKind, Option<(u32, u32)>),
 }
 
 /// The whole filesystem.
@@ -241,7 +254,8 @@ impl Model {
         match node.kind {
             Kind::Directory(_) => {
                 let Node { mode, uid, gid, modified, .. } = *node;
-                Node { kind: Kind::Directory(BTreeMap::new()), mode, uid, gid, modified }
+                let (kind, xattrs) = (Kind::Directory(BTreeMap::new()), node.xattrs.clone());
+                Node { kind, mode, uid, gid, modified, xattrs }
             }
             _ => node.clone(),
         }

@@ -1,5 +1,5 @@
-//! Random operations on filesystems of many shapes: after each run the tree is what a model says, read by us and by
-//! ext4-view, and e2fsck finds nothing to repair.
+//! Random operations on filesystems of many shapes: after each run the tree is what a model says, read by us, by
+//! ext4-view and, as root, by the kernel, and e2fsck finds nothing to repair.
 //!
 //! `CARDPRESS_TORTURE_SEQUENCES=N` runs N sequences instead of a few hundred, from the seed `CARDPRESS_TORTURE_SEED`
 //! on. A failing sequence is cut down to the operations that matter and printed.
@@ -12,11 +12,14 @@ use cardpress::image::ext4::Filesystem;
 use super::ext4_bench::{Base, Bench, Image, view};
 use super::ext4_edit::{Verdict, edit, read};
 use super::ext4_generate::{Generator, Op, Random};
-use super::ext4_model::{Fault, Flat, Kind, Model, Node};
+use super::ext4_model::{Fault, Flat, Kind, Model, Node, Xattrs};
 use super::ext4_shapes::{SHAPES, Shape, made};
+use crate::support::tools::is_root;
 
 /// Sequences of a normal run, of all shapes together.
 const SEQUENCES: u64 = 320;
+/// Where we are root the kernel reads the tree of every so manyth, of all in a longer run.
+const KERNEL_EVERY: u64 = 10;
 /// Operations of a sequence.
 const OPS_MAX: u64 = 40;
 
@@ -66,6 +69,12 @@ shapes! {
     random_edits_leave_large_inodes_sound = 13,
     random_edits_leave_a_nearly_full_filesystem_at_1k_sound = 14,
     random_edits_leave_a_nearly_full_filesystem_at_4k_sound = 15,
+    random_edits_leave_two_copies_at_2k_sound = 16,
+    random_edits_leave_long_descriptors_with_crc16_sound = 17,
+}
+
+fn block_len(index: usize) -> usize {
+    1024 << made(index)[1024 + 0x18]
 }
 
 fn number_from(variable: &str, default: u64) -> u64 {
@@ -81,10 +90,14 @@ fn torture(index: usize) {
     let sequences = number_from("CARDPRESS_TORTURE_SEQUENCES", SEQUENCES).div_ceil(SHAPES.len() as u64);
     let first_seed = number_from("CARDPRESS_TORTURE_SEED", 1);
     let start = start(shape, index);
+    let is_torture = std::env::var_os("CARDPRESS_TORTURE_SEQUENCES").is_some();
+    let is_root = is_root();
     for seed in first_seed..first_seed + sequences {
         let ops = generate(&start, index, seed);
-        if let Err(fault) = play(shape, index, &bench, &start, &ops) {
-            let (ops, fault) = shrink(ops, fault, |ops| play(shape, index, &bench, &start, ops));
+        let asks_kernel = is_root && (is_torture || seed % KERNEL_EVERY == 0);
+        let play = |ops: &[Op]| play(shape, index, &bench, &start, ops, asks_kernel);
+        if let Err(fault) = play(&ops) {
+            let (ops, fault) = shrink(ops, fault, play);
             let list: String = ops.iter().map(|op| format!("    {op:?},\n")).collect();
             panic!(
                 "{}: CARDPRESS_TORTURE_SEED={seed} fails; these operations are enough:\n[\n{list}]\n{fault}",
@@ -94,15 +107,18 @@ fn torture(index: usize) {
     }
 }
 
-/// The model of a new filesystem: what ext4-view sees, or we where it cannot.
+/// The model of a new filesystem: what we see, and ext4-view too where it can.
 fn start(shape: &Shape, index: usize) -> Model {
     let image = Rc::new(Overlay::new(Base(made(index))));
-    let seen = if shape.is_viewable {
-        view(&image).map(|(model, _)| model)
-    } else {
-        Filesystem::open(&*image).map_err(|error| error.to_string()).and_then(|fs| read(&fs))
-    };
-    let mut model = seen.unwrap_or_else(|fault| panic!("{}: {fault}", shape.name));
+    let told = |fault: String| -> Model { panic!("{}: {fault}", shape.name) };
+    let seen = Filesystem::open(&*image).map_err(|error| error.to_string()).and_then(|fs| read(&fs));
+    let mut model = seen.unwrap_or_else(told);
+    if shape.is_viewable {
+        let (viewed, _) = view(&image).unwrap_or_else(|fault| (told(fault), [0; 16]));
+        if let Err(fault) = compare("ext4-view", &viewed.flat(), &model.flat(), false) {
+            told(fault);
+        }
+    }
     model.has_small_inodes = shape.options.contains(&"-I128");
     model
 }
@@ -111,11 +127,8 @@ fn start(shape: &Shape, index: usize) -> Model {
 fn generate(start: &Model, index: usize, seed: u64) -> Vec<Op> {
     let mut random = Random(seed.wrapping_mul(1_000) + index as u64);
     let count = 1 + random.below(OPS_MAX);
-    let mut generator = Generator {
-        random,
-        block_len: 1024 << made(index)[1024 + 0x18],
-        is_viewable: SHAPES[index].is_viewable,
-    };
+    let mut generator =
+        Generator { random, block_len: block_len(index), is_viewable: SHAPES[index].is_viewable };
     let mut model = start.clone();
     let mut ops = Vec::new();
     for _ in 0..count {
@@ -127,7 +140,14 @@ fn generate(start: &Model, index: usize, seed: u64) -> Vec<Op> {
 }
 
 /// Does the operations to the image and to the model; says where they part.
-fn play(shape: &Shape, index: usize, bench: &Bench, start: &Model, ops: &[Op]) -> Result<(), String> {
+fn play(
+    shape: &Shape,
+    index: usize,
+    bench: &Bench,
+    start: &Model,
+    ops: &[Op],
+    asks_kernel: bool,
+) -> Result<(), String> {
     let image: Image = Rc::new(Overlay::new(Base(made(index))));
     let open = || Filesystem::open(&*image).map_err(|error| format!("cannot open: {error}"));
     let mut model = start.clone();
@@ -140,6 +160,10 @@ fn play(shape: &Shape, index: usize, bench: &Bench, start: &Model, ops: &[Op]) -
                 Verdict::Broken(what) => return Err(told(what)),
                 Verdict::NoRoom(_) if shape.is_tight => break,
                 Verdict::NoRoom(what) => return Err(told(what)),
+                Verdict::Full if model.has_room(&part, block_len(index)) => {
+                    return Err(told(String::from("found no room for an attribute that fits")));
+                }
+                Verdict::Full => {}
                 Verdict::Done => compare_faults(&part, Ok(()), model.apply(&part)).map_err(told)?,
                 Verdict::Fault(fault) => {
                     compare_faults(&part, Err(fault), model.apply(&part)).map_err(told)?
@@ -169,6 +193,9 @@ fn play(shape: &Shape, index: usize, bench: &Bench, start: &Model, ops: &[Op]) -
         if found != uuid {
             return Err(format!("ext4-view: found the UUID {found:02x?}, wanted {uuid:02x?}"));
         }
+    }
+    if asks_kernel {
+        compare("the kernel", &bench.mounted(&image)?.flat(), &wanted, true)?;
     }
     Ok(())
 }
@@ -221,8 +248,17 @@ fn part(found: &Node, wanted: &Node) -> Option<String> {
     if wanted.modified.is_some() && found.modified != wanted.modified {
         return Some(format!("found modified {:?}, wanted {:?}", found.modified, wanted.modified));
     }
+    if let (Some(found), Some(wanted)) = (&found.xattrs, &wanted.xattrs)
+        && found != wanted
+    {
+        let lens = |xattrs: &Xattrs| -> Vec<(String, usize)> {
+            xattrs.iter().map(|(name, value)| (name.clone(), value.len())).collect()
+        };
+        return Some(format!("found the attributes {:?}, wanted {:?}", lens(found), lens(wanted)));
+    }
     match (&found.kind, &wanted.kind) {
         (found, wanted) if found == wanted => None,
+        (Kind::Node(found, None), Kind::Node(wanted, _)) if found == wanted => None,
         (Kind::File(found), Kind::File(wanted)) => {
             let at = found.iter().zip(wanted.iter()).position(|(a, b)| a != b);
             let (found, wanted) = (found.len(), wanted.len());

@@ -153,6 +153,21 @@ pub(super) const SHAPES: &[Shape] = &[
         is_tight: true,
         ..BASE
     },
+    Shape {
+        name: "2k, two copies of the superblock, long descriptors",
+        options: &["-b2048", "-g2048", "-Osparse_super2,^resize_inode,64bit"],
+        ..BASE
+    },
+    Shape {
+        name: "4k, long descriptors with crc16, inodes of 512 bytes, unsigned hash",
+        size_mib: 64,
+        options: &["-b4096", "-g2048", "-I512", "-O^metadata_csum,64bit,uninit_bg"],
+        extended: "lazy_itable_init=1,nodiscard",
+        tune: &["ssv flags 2"],
+        is_dirty_medium: true,
+        is_viewable: false,
+        ..BASE
+    },
 ];
 
 /// Dates files, the filesystem and what mke2fs would else ask the clock for.

@@ -7,6 +7,7 @@ mod ext4_generate;
 mod ext4_kernel;
 mod ext4_make;
 mod ext4_model;
+mod ext4_mounted;
 mod ext4_property;
 mod ext4_recover;
 mod ext4_shapes;

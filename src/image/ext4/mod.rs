@@ -80,7 +80,8 @@ use crate::base::ImagePath;
 use crate::block::Device;
 use store::Store;
 
-/// A filesystem open for reading and editing. Dropped without [`Self::commit`], its metadata is as it was.
+/// A filesystem open for reading and editing. Content is written at once, metadata by [`Self::commit`]: what must be
+/// able to go back wants an overlay as the device.
 pub struct Filesystem<'d> {
     store: Store<'d>,
     clock: Timestamp,

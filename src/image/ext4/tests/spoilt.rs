@@ -17,11 +17,19 @@ impl Dice {
 type Edit = fn(&mut Filesystem<'_>) -> Result<(), Error>;
 
 fn poke(fs: &mut Filesystem<'_>) -> Result<(), Error> {
-    let edits: [Edit; 12] = [
+    let edits: [Edit; 20] = [
         |fs| fs.read_dir(&path("/")).map(drop),
         |fs| fs.read_dir(&path("/etc/long")).map(drop),
         |fs| fs.read_file(&path("/etc/big"), 1 << 22).map(drop),
         |fs| fs.read_link(&path("/absolute")).map(drop),
+        |fs| fs.read_at(&path("/etc/big"), 99_999, &mut [0; 9000]).map(drop),
+        |fs| fs.xattrs(&path("/etc/hostname")).map(drop),
+        |fs| fs.used_ranges().map(drop),
+        |fs| fs.set_xattr(&path("/etc/hostname"), b"user.long", &[4; 500]),
+        |fs| fs.remove_xattr(&path("/etc/hostname"), b"user.short"),
+        |fs| fs.set_mode(&path("/etc"), 0o751),
+        |fs| fs.write_from(&path("/etc/big"), &mut &[5; 9000][..], 9000, FILE),
+        |fs| fs.rename(&path("/etc/hostname"), &path("/link/big")),
         |fs| fs.write_file(&path("/etc/big"), &[1; 9000], FILE),
         |fs| fs.append(&path("/etc/big"), &[2; 9000]),
         |fs| fs.write_file(&path("/etc/long/new-name-that-is-long"), &[3; 90_000], FILE),
@@ -44,6 +52,9 @@ fn no_spoilt_byte_makes_the_editor_panic() {
     ] {
         let image = Image::make(&Shape("spoilt", args, "4M"));
         image.edit(|fs| {
+            fs.set_xattr(&path("/etc/hostname"), b"user.short", b"short").unwrap();
+            fs.set_xattr(&path("/etc/hostname"), b"user.long", &[4; 400]).unwrap();
+            fs.set_xattr(&path("/etc"), b"system.posix_acl_default", &super::xattrs::named_acl()).unwrap();
             for number in 0..150 {
                 fs.write_file(&path(&format!("/etc/long/{number}-{number:0>60}")), b"", FILE).unwrap();
             }
@@ -60,7 +71,8 @@ fn no_spoilt_byte_makes_the_editor_panic() {
                 bytes[at] = u8::try_from(dice.below(256)).unwrap();
             }
             let device = Memory::new(bytes);
-            if let Ok(mut fs) = Filesystem::open(&device) {
+            // What cannot be edited may still be readable.
+            if let Ok(mut fs) = Filesystem::open_to_read(&device) {
                 let _: Result<(), Error> = poke(&mut fs);
             }
         }

@@ -12,7 +12,7 @@ fn name(len: usize) -> Vec<u8> {
 }
 
 /// user::rw-, user:1000:rwx, group::r--, mask::rwx, other::---, in the form of system calls.
-fn named_acl() -> Vec<u8> {
+pub(super) fn named_acl() -> Vec<u8> {
     let entries: [(u16, u16, u32); 5] = [(1, 6, !0), (2, 7, 1000), (4, 4, !0), (0x10, 7, !0), (0x20, 0, !0)];
     let mut bytes = 2_u32.to_le_bytes().to_vec();
     for (tag, permissions, id) in entries {
