@@ -520,7 +520,7 @@ fn build_finishes_what_was_left_of_a_change_of_its_base() {
     let words = ["build", "cluster.toml", "--image", "x.img", "--format", "none"];
     let run = bench.world.run(&words);
     assert!(run.status == 3 && run.err.contains("in use"), "{}", run.err);
-    drop(held);
+    held.unlock().unwrap();
     bench.world.run(&words).succeeded();
     assert_eq!(fs::read(&bench.image).unwrap()[1 << 20], 0xaa);
     assert!(!bench.world.path(".x.img.cardpress-redo").exists());

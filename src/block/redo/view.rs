@@ -25,9 +25,9 @@ impl Target {
         let canonical = regular(path)?;
         let file = OpenOptions::new().read(true).write(true).open(&canonical).map_err(failed)?;
         lock(file.try_lock(), path)?;
-        let site = Host::new(file, canonical);
-        let settled = settle(&site)?;
-        Ok((Self { site }, settled))
+        let target = Self { site: Host::new(file, canonical) };
+        let settled = settle(&target.site)?;
+        Ok((target, settled))
     }
 
     /// The file as a device to lay an overlay over.
@@ -45,6 +45,13 @@ impl Target {
     /// As for [`commit`].
     pub fn commit<B: ReadAt>(&self, overlay: &Overlay<B>, interrupt: &Interrupt) -> Result<bool, Error> {
         commit(&self.site, overlay, interrupt)
+    }
+}
+
+/// A process that is being started holds what we have open until it becomes another program; the lock goes now.
+impl Drop for Target {
+    fn drop(&mut self) {
+        let _ = self.site.target().unlock();
     }
 }
 
@@ -94,11 +101,18 @@ pub fn open_to_read(path: &Path) -> Result<Reader, Error> {
     let file = File::open(&canonical).map_err(failed)?;
     share(&file, path)?;
     let site = Host::new(file.try_clone().map_err(failed)?, canonical);
-    let through = match look(&site)? {
-        Found::Nothing | Found::Torn => None,
-        Found::Whole(log) => Some((site.into_log().map_err(failed)?, log)),
-    };
-    Ok(Reader { device: FileDevice::new(file).map_err(failed)?, through })
+    let mut reader = Reader { device: FileDevice::new(file).map_err(failed)?, through: None };
+    if let Found::Whole(log) = look(&site)? {
+        reader.through = Some((site.into_log().map_err(failed)?, log));
+    }
+    Ok(reader)
+}
+
+/// As for [`Target`].
+impl Drop for Reader {
+    fn drop(&mut self) {
+        let _ = self.device.file().unlock();
+    }
 }
 
 impl Reader {

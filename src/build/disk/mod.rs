@@ -130,7 +130,7 @@ impl Disk {
     /// Opens the filesystems, hands them to `work`, and lays what it changed into the overlay.
     ///
     /// # Errors
-    /// What `work` says; [`Error::Table`], [`Error::NoPartition`], [`Error::Filesystem`].
+    /// What `work` says; [`Error::Table`], [`Error::NoPartition`], [`Error::Ext4`], [`Error::Fat`].
     pub fn with_tree<T, E: From<Error>>(
         &self,
         work: impl FnOnce(&mut Tree<'_>) -> Result<T, E>,
