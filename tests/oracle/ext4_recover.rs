@@ -155,8 +155,11 @@ fn a_filesystem_left_in_use_is_recovered_as_the_kernel_and_e2fsck_do_it() {
         let (kernel, checker, ours) = (world.path("kernel"), world.path("checker"), world.path("ours"));
         [&kernel, &checker, &ours].into_iter().for_each(|to| copy(&dirty, to));
 
-        let log = tool("debugfs", &["-R", "logdump -a", text(&dirty)]);
-        assert!(log.contains("Revoke FS block"), "{}: nothing was revoked", shape.name);
+        // With content in it the small log is emptied too often to hold them for certain.
+        if shape.mount != "data=journal" {
+            let log = tool("debugfs", &["-R", "logdump -a", text(&dirty)]);
+            assert!(log.contains("Revoke FS block"), "{}: nothing was revoked", shape.name);
+        }
         let recovered = recover(&ours);
         assert!(recovered.transactions > 0 && recovered.blocks > 0, "{}: {recovered:?}", shape.name);
         assert_eq!(recovered.orphans, 20, "{}", shape.name);
