@@ -9,6 +9,7 @@ mod ext4_model;
 mod ext4_mounted;
 mod ext4_property;
 mod ext4_shapes;
+mod ext4_turns;
 mod grow;
 mod press;
 mod releases;
