@@ -22,7 +22,7 @@ use super::ext4_shapes::{SHAPES, made};
 use crate::support::tools::{Mount, Workspace, is_root, run, text};
 
 /// Each of a sequence's turns, ours and the kernel's.
-const TURNS: u32 = 4;
+const TURNS: u32 = 2;
 const OPS: u32 = 15;
 
 #[test]
