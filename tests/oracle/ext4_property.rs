@@ -77,7 +77,7 @@ fn block_len(index: usize) -> usize {
     1024 << made(index)[1024 + 0x18]
 }
 
-fn number_from(variable: &str, default: u64) -> u64 {
+pub(super) fn number_from(variable: &str, default: u64) -> u64 {
     std::env::var(variable).map_or(default, |text| {
         text.parse().unwrap_or_else(|_| panic!("{variable}: found `{text}`, wanted a number"))
     })
@@ -108,7 +108,7 @@ fn torture(index: usize) {
 }
 
 /// The model of a new filesystem: what we see, and ext4-view too where it can.
-fn start(shape: &Shape, index: usize) -> Model {
+pub(super) fn start(shape: &Shape, index: usize) -> Model {
     let image = Rc::new(Overlay::new(Base(made(index))));
     let told = |fault: String| -> Model { panic!("{}: {fault}", shape.name) };
     let seen = Filesystem::open(&*image).map_err(|error| error.to_string()).and_then(|fs| read(&fs));
@@ -214,7 +214,7 @@ fn compare_faults(op: &Op, found: Result<(), Fault>, wanted: Result<(), Fault>) 
 }
 
 /// Says where two trees part.
-fn compare(reader: &str, found: &Flat, wanted: &Flat, knows_links: bool) -> Result<(), String> {
+pub(super) fn compare(reader: &str, found: &Flat, wanted: &Flat, knows_links: bool) -> Result<(), String> {
     let mut faults = Vec::new();
     for path in found.keys().chain(wanted.keys().filter(|path| !found.contains_key(*path))) {
         match (found.get(path), wanted.get(path)) {

@@ -23,8 +23,9 @@ pub(super) struct Shape {
     pub(super) content: Content,
     /// What the medium held before: mke2fs leaves most of it where nothing is used yet.
     pub(super) is_dirty_medium: bool,
-    /// ext4-view 1.0 can read it. It hashes names as signed bytes only, wants entries to tell types, and knows neither
-    /// inodes of 128 bytes with checksums nor block maps that lack a whole indirect block.
+    /// ext4-view 1.0 can read it. It hashes names as signed bytes only, wants entries to tell types, knows neither
+    /// inodes of 128 bytes with checksums nor block maps that lack a whole indirect block, and misreads files with
+    /// unwritten blocks among written ones.
     pub(super) is_viewable: bool,
     /// Space or inodes are expected to run out.
     pub(super) is_tight: bool,
@@ -55,6 +56,9 @@ const BASE: Shape = Shape {
     is_tight: false,
 };
 
+/// Blocks that are allocated and not written: in holes, and past the end of files.
+const UNWRITTEN: &[&str] = &["fallocate /var/log/sparse 0 200", "fallocate /etc/empty 3 90"];
+
 /// Each differs from its neighbours in what other writers got wrong.
 pub(super) const SHAPES: &[Shape] = &[
     Shape { name: "4k, as of today", options: &["-b4096", "-Ometadata_csum_seed,orphan_file"], ..BASE },
@@ -66,9 +70,9 @@ pub(super) const SHAPES: &[Shape] = &[
         ..BASE
     },
     Shape {
-        name: "1k, big directories, unsigned hash",
+        name: "1k, big directories, unsigned hash, unwritten blocks",
         options: &["-b1024", "-N6000"],
-        tune: &["ssv flags 2"],
+        tune: &["ssv flags 2", UNWRITTEN[0], UNWRITTEN[1]],
         content: Content::Big,
         is_viewable: false,
         ..BASE
@@ -120,8 +124,9 @@ pub(super) const SHAPES: &[Shape] = &[
         ..BASE
     },
     Shape {
-        name: "4k, inodes of 128 bytes with checksums",
+        name: "4k, inodes of 128 bytes with checksums, unwritten blocks",
         options: &["-b4096", "-I128"],
+        tune: UNWRITTEN,
         is_viewable: false,
         ..BASE
     },

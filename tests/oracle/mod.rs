@@ -13,6 +13,7 @@ mod ext4_property;
 mod ext4_recover;
 mod ext4_seal;
 mod ext4_shapes;
+mod ext4_turns;
 mod fat_corpus;
 mod grow;
 mod press;
