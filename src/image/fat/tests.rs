@@ -350,3 +350,23 @@ fn times_and_labels_are_what_mtools_and_fsck_read() {
         assert!(listing.contains("2001-09-09   1:46"), "{listing}");
     }
 }
+
+/// Found by fuzzing: `remove` went round through the root for ever.
+#[test]
+fn a_way_up_under_another_name_is_corrupt() {
+    let sound = by_mkfs(64, &["-F", "32"]);
+    assert!(open(&Memory::new(sound.clone())).is_ok()); // what follows is the only fault
+    let dots = sound.windows(12).position(|bytes| bytes == b"..         \x10").unwrap();
+    let mut renamed = sound.clone();
+    renamed[dots..dots + 11].copy_from_slice(b".A         ");
+    // The end of a long name, "x", before the way up: its attributes tell, the rest is for who believes it.
+    let mut long = sound.clone();
+    long.copy_within(dots..dots + 32, dots + 32);
+    long[dots..dots + 32].fill(0);
+    long[dots..dots + 3].copy_from_slice(&[0x41, b'x', 0]);
+    long[dots + 11] = 0x0f;
+    for image in [renamed, long] {
+        let error = open(&Memory::new(image)).map(drop).unwrap_err();
+        assert!(matches!(&error, Error::Corrupt(what) if what.contains("of a directory")), "{error}");
+    }
+}

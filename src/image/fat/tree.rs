@@ -1,5 +1,6 @@
-//! A look at every directory before `fatfs` sees it: each entry begins at a cluster of this filesystem, and no
-//! directory shares a cluster with another or with itself.
+//! A look at every directory before `fatfs` sees it: each entry begins at a cluster of this filesystem, no directory
+//! shares a cluster with another or with itself, and `.` and `..` are where they belong. Under another name, or with a
+//! long one before them, they would lead a walk round in circles.
 
 use std::collections::HashSet;
 
@@ -7,6 +8,8 @@ use super::Error;
 use super::layout::{Layout, Next};
 use super::pages::Pages;
 
+/// The directory itself, and the one above.
+const DOTS: [&[u8]; 2] = [b".          ", b"..         "];
 const ENTRY_LEN: usize = 32;
 const ATTR_LONG_NAME: u8 = 0x0f;
 const ATTR_VOLUME: u8 = 0x08;
@@ -24,7 +27,7 @@ pub(super) fn check(pages: &Pages<'_>, layout: &Layout) -> Result<Option<String>
         // At most 65535 entries.
         let mut root = vec![0; usize::try_from(layout.root_len).unwrap_or(0)];
         pages.read(layout.root_start, &mut root)?;
-        walk.entries(&root, true)?;
+        walk.entries(&root, true, false)?;
     }
     let mut in_root = layout.is_fat32;
     let mut cluster_bytes = vec![0; usize::try_from(layout.cluster_len).unwrap_or(0)];
@@ -42,7 +45,7 @@ pub(super) fn check(pages: &Pages<'_>, layout: &Layout) -> Result<Option<String>
                 )));
             }
             pages.read(layout.cluster_at(cluster), &mut cluster_bytes)?;
-            walk.entries(&cluster_bytes, in_root)?;
+            walk.entries(&cluster_bytes, in_root, !in_root && cluster == first)?;
             next = pages.next(cluster)?;
         }
         if let Next::Outside(next) = next {
@@ -62,8 +65,9 @@ struct Walk<'l> {
 }
 
 impl Walk<'_> {
-    fn entries(&mut self, bytes: &[u8], in_root: bool) -> Result<(), Error> {
-        for entry in bytes.chunks_exact(ENTRY_LEN) {
+    /// With `has_dots` the first two entries are `.` and `..`.
+    fn entries(&mut self, bytes: &[u8], in_root: bool, has_dots: bool) -> Result<(), Error> {
+        for (nth, entry) in bytes.chunks_exact(ENTRY_LEN).enumerate() {
             let attributes = entry[11];
             let name = &entry[..11];
             if matches!(name[0], 0 | 0xe5) || attributes & ATTR_LONG_NAME == ATTR_LONG_NAME {
@@ -82,7 +86,14 @@ impl Walk<'_> {
                     format!("`{}` begins at cluster {first:#x}, which is none", name.escape_ascii());
                 return Err(Error::Corrupt(message));
             }
-            if attributes & ATTR_DIRECTORY != 0 && name[0] != b'.' {
+            if name[0] == b'.' {
+                if has_dots && DOTS.get(nth).is_some_and(|dots| *dots == name) {
+                    continue;
+                }
+                let message = format!("`{}` is entry {nth} of a directory", name.escape_ascii());
+                return Err(Error::Corrupt(message));
+            }
+            if attributes & ATTR_DIRECTORY != 0 {
                 if first == 0 {
                     return Err(Error::Corrupt(format!(
                         "directory `{}` has no clusters",
