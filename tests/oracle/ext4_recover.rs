@@ -162,7 +162,8 @@ fn a_filesystem_left_in_use_is_recovered_as_the_kernel_and_e2fsck_do_it() {
         }
         let recovered = recover(&ours);
         assert!(recovered.transactions > 0 && recovered.blocks > 0, "{}: {recovered:?}", shape.name);
-        assert_eq!(recovered.orphans, 20, "{}", shape.name);
+        // Those held open, and what the kernel was about to cut when the copy was made.
+        assert!((20..30).contains(&recovered.orphans), "{}: {recovered:?}", shape.name);
         judge(&ours);
         Mount::new(&kernel, "loop").unmount();
         run("e2fsck", ["-fy", text(&checker)]);

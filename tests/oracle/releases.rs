@@ -459,22 +459,21 @@ fn ifupdown_alone_cannot_have_a_static_address_and_says_so() {
 }
 
 #[test]
-fn a_gpt_keeps_its_guids_and_all_that_names_them() {
+fn a_gpt_gets_guids_of_its_own_and_all_that_names_them_follows() {
     let mut shape = Shape::raspios(12, "bookworm", "arm64", "2024-11-19", FIRSTBOOT);
     shape.gpt(FIRSTBOOT);
     let node = press(&shape, "");
     node.is_n1("/usr/lib");
     let table = node.table("n1");
     assert_eq!(table["label"], "gpt");
-    for (index, guid) in [GPT_BOOT, GPT_ROOT].into_iter().enumerate() {
-        assert_eq!(table["partitions"][index]["uuid"].as_str().unwrap().to_lowercase(), guid);
-        assert!(
-            node.cat("/etc/fstab").contains(&format!("PARTUUID={guid}  /")),
-            "{}",
-            node.cat("/etc/fstab")
-        );
+    let fstab = node.cat("/etc/fstab");
+    let guid = |index: usize| table["partitions"][index]["uuid"].as_str().unwrap().to_lowercase();
+    for (index, shipped) in [GPT_BOOT, GPT_ROOT].into_iter().enumerate() {
+        assert_ne!(guid(index), shipped);
+        assert!(fstab.contains(&format!("PARTUUID={}  /", guid(index))), "{fstab}");
+        assert!(!fstab.contains(shipped), "{fstab}");
     }
-    assert!(node.boot("cmdline.txt").contains(&format!(" root=PARTUUID={GPT_ROOT} ")));
+    assert!(node.boot("cmdline.txt").contains(&format!(" root=PARTUUID={} ", guid(1))));
     tool("sfdisk", &["--verify", text(&node.world.path("out/test/n1.img"))]);
 }
 
