@@ -153,8 +153,8 @@ fn release(system: &mut System<'_>) -> Result<Release, Error> {
 fn arch(system: &mut System<'_>) -> Result<Arch, Error> {
     let dpkg = at("/usr/bin/dpkg")?;
     // EI_CLASS at 4, e_machine at 18 (ELF-64 Object File Format; little-endian here). 40: ARM, 183: AArch64.
-    if let Some((Kind::File, _, _, len_bytes)) = system.stat(&dpkg, true)? {
-        let header = system.read_file(&dpkg, len_bytes.min(16 << 20))?;
+    if let Some((Kind::File, ..)) = system.stat(&dpkg, true)? {
+        let header = system.read_head::<20>(&dpkg)?;
         if header.len() >= 20 && header.starts_with(b"\x7fELF") {
             match (header[4], u16::from_le_bytes([header[18], header[19]])) {
                 (1, 40) => return Ok(Arch::Armhf),

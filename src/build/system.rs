@@ -145,6 +145,15 @@ impl<'d> System<'d> {
         }
     }
 
+    /// The first bytes of a file of the root partition, up to `N`.
+    pub(super) fn read_head<const N: usize>(&mut self, path: &ImagePath) -> Result<Vec<u8>, Error> {
+        let Place::Root(canonical) = self.place("read", path, true)? else { return Ok(Vec::new()) };
+        let mut head = vec![0; N];
+        let len = self.root.read_at(&canonical, 0, &mut head).map_err(on_root("read", path))?;
+        head.truncate(len);
+        Ok(head)
+    }
+
     /// A file of the boot partition, wherever that is mounted.
     pub(super) fn read_boot_file(&mut self, name: &str, limit_bytes: u64) -> Result<Option<Vec<u8>>, Error> {
         let boot = |source| Error::Boot { partition: self.boot_number, source: Box::new(source) };

@@ -16,3 +16,4 @@ else
     echo "no reflink figures: they need root and mkfs.xfs (Debian package xfsprogs)" >&2
 fi
 python3 tests/bench/run.py "$@"
+python3 tests/bench/fs.py target/release/cardpress "$base"
