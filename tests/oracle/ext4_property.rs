@@ -84,6 +84,7 @@ pub(super) fn number_from(variable: &str, default: u64) -> u64 {
 }
 
 /// Runs this shape's part of the sequences.
+#[expect(clippy::print_stderr, reason = "how much was tried")]
 fn torture(index: usize) {
     let shape = &SHAPES[index];
     let bench = Bench::new(made(index));
@@ -92,8 +93,10 @@ fn torture(index: usize) {
     let start = start(shape, index);
     let is_torture = std::env::var_os("CARDPRESS_TORTURE_SEQUENCES").is_some();
     let is_root = is_root();
+    let mut count = 0;
     for seed in first_seed..first_seed + sequences {
         let ops = generate(&start, index, seed);
+        count += ops.len();
         let asks_kernel = is_root && (is_torture || seed % KERNEL_EVERY == 0);
         let play = |ops: &[Op]| play(shape, index, &bench, &start, ops, asks_kernel);
         if let Err(fault) = play(&ops) {
@@ -105,6 +108,7 @@ fn torture(index: usize) {
             );
         }
     }
+    eprintln!("{}: {sequences} sequences from seed {first_seed}, {count} operations, all sound", shape.name);
 }
 
 /// The model of a new filesystem: what we see, and ext4-view too where it can.
