@@ -110,6 +110,25 @@ pub fn data_extents(_file: &File, len_bytes: u64) -> io::Result<Vec<Extent>> {
     Ok(if len_bytes == 0 { Vec::new() } else { vec![Extent { offset: 0, len_bytes }] })
 }
 
+/// Is `[offset, offset + len_bytes)`, which is inside the file, surely all hole, and so zero?
+#[cfg(unix)]
+#[must_use]
+pub fn is_hole(file: &File, offset: u64, len_bytes: u64) -> bool {
+    use rustix::fs::{SeekFrom, seek};
+    match seek(file, SeekFrom::Data(offset)) {
+        Ok(data) => data >= offset.saturating_add(len_bytes),
+        // No data up to the end.
+        Err(error) => error == rustix::io::Errno::NXIO,
+    }
+}
+
+/// Is `[offset, offset + len_bytes)` surely all hole? This system tells of none.
+#[cfg(not(unix))]
+#[must_use]
+pub fn is_hole(_file: &File, _offset: u64, _len_bytes: u64) -> bool {
+    false
+}
+
 /// The bytes an ordinary user may still write below `dir`; `None` when the system does not say.
 #[must_use]
 pub fn free_bytes(dir: &Path) -> Option<u64> {
@@ -122,5 +141,22 @@ pub fn free_bytes(dir: &Path) -> Option<u64> {
     {
         let _ = dir;
         None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hole_is_told_from_data_and_never_the_other_way_round() {
+        let file = tempfile::tempfile().unwrap();
+        file.set_len(4 << 20).unwrap();
+        write_all_at(&file, &[1], 1 << 20).unwrap();
+        // A system that tells of no holes says no everywhere.
+        let told = is_hole(&file, 2 << 20, 2 << 20);
+        assert_eq!(is_hole(&file, 0, 1 << 20), told);
+        assert!(!is_hole(&file, 0, (1 << 20) + 1));
+        assert!(!is_hole(&file, 1 << 20, 1));
     }
 }
