@@ -99,6 +99,11 @@ def bench_folder(name, cardpress, base, folder, runs, cache):
     boot_files, lines = pipeline_for(edits, work / "out/bench/bench1.img", work, table)
     target = work / "by-hand.img"
 
+    def pressed():
+        # A new file, as for the others: to replace one is to give its blocks back too.
+        (work / "out/bench/bench1.img").unlink(missing_ok=True)
+        return run(build, env=env)
+
     def by_hand(reflink):
         target.unlink(missing_ok=True)
         began = time.monotonic()
@@ -119,7 +124,7 @@ def bench_folder(name, cardpress, base, folder, runs, cache):
     print(f"\n{name}: base {os.path.getsize(local) >> 20} MiB long, {os.stat(local).st_blocks >> 11} MiB on disk; "
           f"{len(edits)} edits ({lines} debugfs lines), medians of {runs}")
     memory_only = median(lambda: run(build + ["--format", "none"], env=env), runs)
-    whole = median(lambda: run(build, env=env), runs)
+    whole = median(pressed, runs)
     hand = median(lambda: by_hand("auto"), runs)
     copy = median(copy_only, runs)
     rows = [("cardpress build --format none", memory_only), ("cardpress build, one node, verified", whole),
