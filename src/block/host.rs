@@ -129,6 +129,21 @@ pub fn is_hole(_file: &File, _offset: u64, _len_bytes: u64) -> bool {
     false
 }
 
+/// Makes a change of the names in `folder` last. Not everywhere can a directory be synced; where not, it lasts anyway.
+///
+/// # Errors
+/// What the system says.
+pub fn sync_folder(folder: &Path) -> io::Result<()> {
+    if !cfg!(unix) {
+        return Ok(());
+    }
+    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+    match File::open(folder)?.sync_all() {
+        Err(error) if error.kind() != io::ErrorKind::InvalidInput => Err(error),
+        _ => Ok(()),
+    }
+}
+
 /// The bytes an ordinary user may still write below `dir`; `None` when the system does not say.
 #[must_use]
 pub fn free_bytes(dir: &Path) -> Option<u64> {

@@ -118,7 +118,7 @@ impl Staged {
         let target = self.target;
         let failed = |source| Error::Io { action: "rename to", path: target.clone(), source };
         self.part.persist(&target).map_err(|error| failed(error.error))?;
-        sys::sync_dir(parent_of(&target));
+        let _ = host::sync_folder(parent_of(&target));
         Ok(())
     }
 }
@@ -220,7 +220,7 @@ impl Part {
         sys::set_mode(part.as_file(), mode).map_err(failed("set the mode of"))?;
         part.as_file().sync_all().map_err(failed("sync"))?;
         part.persist(&target).map_err(|error| failed("rename to")(error.error))?;
-        sys::sync_dir(parent_of(&target));
+        let _ = host::sync_folder(parent_of(&target));
         Ok(())
     }
 }

@@ -2,7 +2,6 @@
 
 use std::fs::File;
 use std::io;
-use std::path::Path;
 
 /// Copies up to `len` bytes at the same place of another file inside the kernel; how many it was. An error may
 /// just mean that these two filesystems cannot.
@@ -52,13 +51,4 @@ pub(super) fn set_mode(file: &File, mode: u32) -> io::Result<()> {
 #[cfg(not(unix))]
 pub(super) fn set_mode(_file: &File, _mode: u32) -> io::Result<()> {
     Ok(())
-}
-
-/// Makes a rename in `dir` last. Not everywhere can a directory be synced; where not, the rename lasts anyway.
-pub(super) fn sync_dir(dir: &Path) {
-    if cfg!(unix)
-        && let Ok(dir) = File::open(dir)
-    {
-        let _ = dir.sync_all();
-    }
 }

@@ -147,18 +147,8 @@ impl Host {
         options.open(&self.log_path)
     }
 
-    /// Makes a change of names last. Not everywhere can a directory be synced; where not, it lasts anyway.
     fn sync_folder(&self) -> io::Result<()> {
-        match self.log_path.parent() {
-            Some(folder) if cfg!(unix) => {
-                let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
-                match File::open(folder)?.sync_all() {
-                    Err(error) if error.kind() != io::ErrorKind::InvalidInput => Err(error),
-                    _ => Ok(()),
-                }
-            }
-            _ => Ok(()),
-        }
+        self.log_path.parent().map_or(Ok(()), host::sync_folder)
     }
 }
 

@@ -27,7 +27,8 @@ use super::store::Store;
 
 mod log;
 
-const MAGIC: u32 = 0xc03b_3998;
+/// `h_magic` (`JBD2_MAGIC_NUMBER`).
+pub(super) const MAGIC: u32 = 0xc03b_3998;
 const SUPERBLOCK_LEN: usize = 1024;
 /// The shortest journal that Linux uses, its superblock counted (`JBD2_MIN_JOURNAL_BLOCKS`).
 const MIN_BLOCKS: u32 = 1024;

@@ -22,7 +22,7 @@ use super::inode::{FileKind, Inode, ROOT};
 use super::mapping::{Mapping, Run};
 use super::store::Store;
 use super::superblock::{NewSuperblock, Superblock};
-use super::{Filesystem, NewAttributes, Timestamp, orphan};
+use super::{Filesystem, NewAttributes, Timestamp, journal, orphan};
 use crate::base::ImagePath;
 use crate::block::Device;
 use geometry::Geometry;
@@ -215,7 +215,7 @@ impl Filesystem<'_> {
         let place = mapping.physical(0).ok_or_else(|| corrupt("the journal has no first block"))?;
         let mut block = vec![0; self.store.block_len()];
         let maxlen = low32(geometry.journal_blocks);
-        let words = [(0x00, 0xc03b_3998), (0x04, 4), (0x0c, geometry.block_len), (0x10, maxlen)];
+        let words = [(0x00, journal::MAGIC), (0x04, 4), (0x0c, geometry.block_len), (0x10, maxlen)];
         // First block of the log, first sequence number, one user.
         for (at, word) in words.into_iter().chain([(0x14, 1), (0x18, 1), (0x40, 1)]) {
             put(&mut block, at, &word.to_be_bytes());

@@ -3,11 +3,10 @@
 
 use super::bytes::u32_at;
 use super::error::{Error, Refusal};
+use super::journal;
 use super::mapping::Mapping;
 use super::store::Store;
 
-/// `h_magic` of the journal, big-endian as all of it.
-const JOURNAL_MAGIC: u32 = 0xc03b_3998;
 /// `EXT4_MMP_MAGIC`, and the sequence number of a filesystem that nobody has mounted.
 const MMP_MAGIC: u32 = 0x004d_4d50;
 const MMP_CLEAN: u32 = 0xff4d_4d50;
@@ -38,6 +37,6 @@ impl Store<'_> {
         let mapping = Mapping::read(self, &self.any_inode(number)?)?;
         let Some(first) = mapping.physical(0) else { return Ok(false) };
         let block = self.read_block(first)?;
-        Ok(u32_at(&block, 0).swap_bytes() == JOURNAL_MAGIC && u32_at(&block, 0x1c) == 0)
+        Ok(u32_at(&block, 0).swap_bytes() == journal::MAGIC && u32_at(&block, 0x1c) == 0)
     }
 }

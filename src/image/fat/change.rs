@@ -207,11 +207,11 @@ fn check_len(path: &str, len_bytes: u64) -> Result<(), Error> {
     Ok(())
 }
 
-fn not_a_file(path: &str) -> Error {
+pub(super) fn not_a_file(path: &str) -> Error {
     Error::WrongKind { path: path.to_owned(), found: "a directory", wanted: "a file" }
 }
 
-fn not_a_directory(path: &str) -> Error {
+pub(super) fn not_a_directory(path: &str) -> Error {
     Error::WrongKind { path: path.to_owned(), found: "a file", wanted: "a directory" }
 }
 

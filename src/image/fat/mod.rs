@@ -263,7 +263,7 @@ impl<'d> Fat<'d> {
         self.pages.begin();
         let entry = self.find(path)?.ok_or_else(|| Error::NotFound(path.to_owned()))?;
         if entry.is_dir() {
-            return Err(Error::WrongKind { path: path.to_owned(), found: "a directory", wanted: "a file" });
+            return Err(change::not_a_file(path));
         }
         let len_bytes = entry.len();
         if len_bytes > limit {
@@ -405,7 +405,7 @@ impl<'d> Fat<'d> {
             match self.stat(&so_far)? {
                 Some(entry) if entry.is_dir => {}
                 Some(_) => {
-                    return Err(Error::WrongKind { path: so_far, found: "a file", wanted: "a directory" });
+                    return Err(change::not_a_directory(&so_far));
                 }
                 None => {
                     self.pages.take_first_zeroed();
@@ -450,11 +450,7 @@ impl<'d> Fat<'d> {
                 None => return Ok(None),
                 Some(entry) if entry.is_dir() => dir = entry.to_dir(),
                 Some(_) => {
-                    return Err(Error::WrongKind {
-                        path: path.to_owned(),
-                        found: "a file",
-                        wanted: "a directory",
-                    });
+                    return Err(change::not_a_directory(path));
                 }
             }
         }
