@@ -6,11 +6,13 @@ use std::ops::Range;
 use std::sync::OnceLock;
 
 use cardpress::base::ImagePath;
-use cardpress::image::ext4::{Error, FileKind, Filesystem, NewAttributes, NodeKind, recover};
+use cardpress::image::ext4::{Error, FileKind, Filesystem, NewAttributes, NodeKind, check, recover};
 
 use crate::{Image, Seed, get, put, u32_at};
 
 const BLOCK: usize = 1024;
+/// As many of a seed as are in use.
+const INODES: u32 = 128;
 const FILE: NewAttributes = NewAttributes { mode: 0o644, uid: 0, gid: 0 };
 const DIR: NewAttributes = NewAttributes { mode: 0o755, uid: 0, gid: 0 };
 
@@ -107,7 +109,11 @@ pub fn run(part: Part, input: &[u8]) {
     if part == Part::Journal || flags & 8 != 0 {
         let _ = recover(&image);
     }
-    live(&image, flags & 16 != 0, flags & 32 != 0);
+    let was_sound = check(&image).is_ok_and(|report| report.is_sound());
+    if live(&image, flags & 16 != 0, flags & 32 != 0) && was_sound {
+        let report = check(&image).expect("what was judged before");
+        assert!(report.is_sound(), "a sound filesystem was edited, and is unsound: {:#?}", report.findings);
+    }
 }
 
 /// CRC-32C without the last inversion.
@@ -115,11 +121,86 @@ fn crc(seed: u32, bytes: &[u8]) -> u32 {
     !crc32c::crc32c_append(!seed, bytes)
 }
 
-/// The checksums of inodes, attribute blocks, descriptors and superblock of a seed with `metadata_csum`: where its
-/// parts are, not where the spoilt image says.
+/// A block that carries a checksum of itself.
+#[derive(Clone, Copy)]
+struct Summed {
+    number: u64,
+    kind: Sum,
+    /// Whose block it is, where that goes into the sum.
+    inode: u32,
+}
+
+#[derive(Clone, Copy)]
+enum Sum {
+    Attributes,
+    Extents,
+    Entries,
+    Index,
+}
+
+impl Sum {
+    /// Where the checksum is, and how many bytes before it are summed; of an index also a tail of eight bytes.
+    fn place(self, block: &[u8]) -> Option<(usize, usize)> {
+        let word = |at: usize| block.get(at..at + 2).map(|two| usize::from(u16::from_le_bytes([two[0], two[1]])));
+        let (at, len) = match self {
+            Self::Attributes => (16, BLOCK),
+            Self::Extents => {
+                let at = 12 + 12 * word(4)?;
+                (at, at)
+            }
+            Self::Entries => (BLOCK - 4, BLOCK - 12),
+            Self::Index => {
+                // The counts stand behind the two entries of a root, or the empty one of a node.
+                let counts = if word(4)? == 12 { 0x20 } else { 8 };
+                (counts + 8 * word(counts)? + 4, counts + 8 * word(counts + 2)?)
+            }
+        };
+        (at + 4 <= BLOCK && len <= BLOCK).then_some((at, len))
+    }
+
+    fn of(self, seed: u32, number: u64, inode: u32, generation: &[u8], block: &[u8]) -> Option<(usize, u32)> {
+        let (at, len) = self.place(block)?;
+        let own = crc(crc(seed, &inode.to_le_bytes()), generation);
+        let sum = match self {
+            Self::Attributes => {
+                let mut block = block.to_vec();
+                block[16..20].fill(0);
+                crc(crc(seed, &number.to_le_bytes()), &block)
+            }
+            Self::Extents | Self::Entries => crc(own, &block[..len]),
+            Self::Index => crc(crc(crc(own, &block[..len]), &block[at - 4..at]), &[0; 4]),
+        };
+        Some((at, sum))
+    }
+}
+
+/// Which blocks of a sound image carry which checksums: those where it is right.
+fn summed(bytes: &[u8], seed: u32, table: usize) -> Vec<Summed> {
+    let mut found = Vec::new();
+    for (number, block) in (0_u64..).zip(bytes.chunks_exact(BLOCK)) {
+        if block.iter().all(|byte| *byte == 0) {
+            continue;
+        }
+        for inode in 1..=INODES {
+            let generation = &bytes[table + (inode as usize - 1) * 256 + 0x64..][..4];
+            for kind in [Sum::Attributes, Sum::Extents, Sum::Entries, Sum::Index] {
+                let sum = kind.of(seed, number, inode, generation, block);
+                if sum.is_some_and(|(at, sum)| u32_at(block, at) == sum) {
+                    found.push(Summed { number, kind, inode });
+                }
+            }
+        }
+    }
+    found.dedup_by_key(|block| block.number);
+    found
+}
+
+/// The checksums of everything in a seed with `metadata_csum`: where its parts are, not where the spoilt image says.
 fn fix_checksums(image: &Image) {
+    static SUMMED: OnceLock<Vec<Summed>> = OnceLock::new();
     let superblock = get(image, 1024, 1024);
-    if u32_at(&superblock, 0x64) & 0x400 == 0 {
+    let pristine = image.base().0;
+    if u32_at(pristine, 1024 + 0x64) & 0x400 == 0 {
         return;
     }
     let seed = if u32_at(&superblock, 0x60) & 0x2000 == 0 {
@@ -127,9 +208,20 @@ fn fix_checksums(image: &Image) {
     } else {
         u32_at(&superblock, 0x270)
     };
-    let pristine = image.base().0;
     let table = u64::from(u32_at(pristine, 2 * BLOCK + 8)) * BLOCK as u64;
-    for number in 1..=24_u32 {
+    let blocks = SUMMED.get_or_init(|| {
+        let found = summed(pristine, crc(!0, &pristine[1024 + 0x68..1024 + 0x78]), table as usize);
+        assert!(found.len() > 20, "only {} blocks with checksums", found.len());
+        found
+    });
+    for Summed { number, kind, inode } in blocks {
+        let at = number * BLOCK as u64;
+        let generation = get(image, table + u64::from(inode - 1) * 256 + 0x64, 4);
+        if let Some((place, sum)) = kind.of(seed, *number, *inode, &generation, &get(image, at, BLOCK)) {
+            put(image, at + place as u64, &sum.to_le_bytes());
+        }
+    }
+    for number in 1..=INODES {
         let at = table + u64::from(number - 1) * 256;
         let mut inode = get(image, at, 256);
         if inode.iter().all(|byte| *byte == 0) {
@@ -145,14 +237,6 @@ fn fix_checksums(image: &Image) {
         put(image, at + 0x7c, &[a, b]);
         if wide {
             put(image, at + 0x82, &[c, d]);
-        }
-    }
-    for (number, block) in (0_u64..).zip(pristine.chunks_exact(BLOCK)) {
-        if block[..4] == [0, 0, 2, 0xea] {
-            let at = number * BLOCK as u64;
-            let mut block = get(image, at, BLOCK);
-            block[16..20].fill(0);
-            put(image, at + 16, &crc(crc(seed, &number.to_le_bytes()), &block).to_le_bytes());
         }
     }
     let mut descriptor = get(image, 2 * BLOCK as u64, 64);
@@ -229,17 +313,17 @@ const EDITS: [Edit; 25] = [
     |fs| fs.remove_all(&path("/many")),
 ];
 
-/// Opens, reads, edits, commits, grows, reads again.
-fn live(image: &Image, grow: bool, edit: bool) {
+/// Opens, reads, edits, commits, grows, reads again; whether everything edited was laid down.
+fn live(image: &Image, grow: bool, edit: bool) -> bool {
     if let Ok(fs) = Filesystem::open_to_read(image) {
         walk(&fs);
         let _ = fs.read_at(&path("/etc/big"), 60_000, &mut [0; 20_000]);
         let _ = fs.used_ranges();
     }
     if !edit {
-        return;
+        return true;
     }
-    let Ok(mut fs) = Filesystem::open(image) else { return };
+    let Ok(mut fs) = Filesystem::open(image) else { return true };
     for number in 0..6 {
         let name = format!("/many/{number:x<90}");
         if fs.write_file(&path(&name), b"", FILE).is_err() {
@@ -250,7 +334,7 @@ fn live(image: &Image, grow: bool, edit: bool) {
         let _ = edit(&mut fs);
     }
     let _ = fs.set_uuid([7; 16]);
-    let _ = fs.commit();
+    let mut is_whole = fs.commit().is_ok();
     if grow {
         let old = cardpress::block::ReadAt::len_bytes(image);
         image.grow(old + (20 << 20));
@@ -258,10 +342,11 @@ fn live(image: &Image, grow: bool, edit: bool) {
             let block_len = u64::from(fs.block_len());
             let _ = fs.grow((old + (20 << 20)) / block_len, old / block_len);
             let _ = fs.write_file(&path("/more"), &[4; 100_000], FILE);
-            let _ = fs.commit();
+            is_whole &= fs.commit().is_ok();
         }
     }
     if let Ok(fs) = Filesystem::open(image) {
         walk(&fs);
     }
+    is_whole
 }

@@ -3,7 +3,7 @@
 use std::sync::OnceLock;
 
 use cardpress::block::{Memory, ReadAt as _};
-use cardpress::image::fat::{Fat, FatTime, MakeOptions, make};
+use cardpress::image::fat::{Fat, FatTime, MakeOptions, check, make};
 
 use crate::{Image, Seed};
 
@@ -53,7 +53,11 @@ pub fn run(input: &[u8]) {
     let seeds = SEEDS.get_or_init(seeds);
     let [flags, patches @ ..] = input else { return };
     let image = seeds[usize::from(flags & 1)].spoil(patches);
-    live(&image);
+    let was_sound = check(&image).is_ok_and(|report| report.is_sound());
+    if live(&image) && was_sound {
+        let report = check(&image).expect("what was judged before");
+        assert!(report.is_sound(), "a sound filesystem was edited, and is unsound: {:#?}", report.findings);
+    }
     if let Ok(fat) = Fat::open(&image, time()) {
         walk(&fat, "", 0);
     }
@@ -71,8 +75,9 @@ fn walk(fat: &Fat<'_>, folder: &str, depth: u32) {
     }
 }
 
-fn live(image: &Image) {
-    let Ok(fat) = Fat::open(image, time()) else { return };
+/// Reads and edits; whether everything edited was laid down.
+fn live(image: &Image) -> bool {
+    let Ok(fat) = Fat::open(image, time()) else { return true };
     walk(&fat, "", 0);
     let _ = fat.free_bytes();
     let _ = fat.write_file("config.txt", &[1; 5000]);
@@ -82,5 +87,5 @@ fn live(image: &Image) {
     let _ = fat.set_volume_id(7);
     let _ = fat.remove("overlays/3.dtbo");
     let _ = fat.remove("overlays");
-    let _ = fat.close();
+    fat.close().is_ok()
 }

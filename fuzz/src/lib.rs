@@ -2,8 +2,9 @@
 //!
 //! An input is `[flags] ([place: u16 le] [count: u8] [bytes …]) …`: bytes put at places inside the windows of a target
 //! (the superblock, the blocks of directories, …), so that no run is lost on blocks nobody reads. Images without
-//! checksums let every spoilt byte through; with the flag for it the checksums of the others are put right. Nothing
-//! is asserted but what must always hold: no panic, no end that never comes, no more memory than libFuzzer allows.
+//! checksums let every spoilt byte through; with the flag for it the checksums of the others are put right. What
+//! is asserted must always hold: no panic, no end that never comes, no more memory than libFuzzer allows; and what our
+//! own checker calls sound, it still calls sound after edits.
 //! Devices refuse what lies outside of them, and an [`Overlay`] never writes its base.
 
 #![forbid(unsafe_code)]

@@ -3,7 +3,7 @@
 use std::sync::OnceLock;
 
 use cardpress::block::ReadAt as _;
-use cardpress::image::table::{Table, set_partition_len, usable_end, write_disk_id};
+use cardpress::image::table::{Table, check, set_partition_len, usable_end, write_disk_id};
 
 use crate::{Image, Seed, get, put, u32_at};
 
@@ -118,6 +118,14 @@ fn fix_header(image: &Image, sector: u64) {
 }
 
 fn live(image: &Image) {
+    let was_sound = match check(image) {
+        Ok(report) if report.findings.is_empty() => {
+            let opened = Table::open(image).expect("a sound table opens");
+            assert_eq!(opened.partitions(), report.partitions);
+            true
+        }
+        _ => false,
+    };
     let Ok(table) = Table::open(image) else { return };
     let end = usable_end(image);
     for partition in table.partitions() {
@@ -132,5 +140,8 @@ fn live(image: &Image) {
         }
     }
     let _ = write_disk_id(image, 7);
-    let _ = Table::open(image);
+    if was_sound {
+        let report = check(image).expect("what was judged before");
+        assert!(report.findings.is_empty(), "a sound table was edited, and is unsound: {:#?}", report.findings);
+    }
 }
