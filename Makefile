@@ -1,6 +1,6 @@
 .DEFAULT_GOAL := help
 CARGO ?= cargo
-.PHONY: help demo test fmt lint unit oracles doc base-image boot-test torture fuzz bench clean
+.PHONY: help demo test fmt lint unit oracles doc base-image boot-test torture coverage fuzz bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,6 +35,9 @@ boot-test: base-image ## press two nodes from it, boot both under QEMU, look aro
 
 torture: ## random runs of the ext4 editor, N=20000 of them
 	CARDPRESS_TORTURE_SEQUENCES=$(or $(N),20000) $(CARGO) test --release --test main ext4_property -- --nocapture
+
+coverage: ## which lines of src/image no test runs; needs cargo-llvm-cov and LLVM's tools
+	sh tests/coverage/run.sh
 
 fuzz: ## spoilt images for every parser, FUZZ_SECONDS=1200 for each target (TARGETS="fat mbr …" for some); needs cargo-fuzz
 	FUZZ_SECONDS=$(or $(FUZZ_SECONDS),1200) sh fuzz/run.sh $(TARGETS)
