@@ -409,6 +409,10 @@ impl Spoiler<'_> {
         {
             self.field::<4>(&format!("superblock {at:#05x}"), 1024 + at);
         }
+        // An inode that nothing has, but in the table of group 0.
+        for number in [60_u32, 100] {
+            self.case(format!("superblock 0x26c = {number}"), 1024 + 0x26c, &number.to_le_bytes());
+        }
     }
 
     fn descriptors(&mut self, map: &Map) {

@@ -391,7 +391,7 @@ impl Filesystem<'_> {
             let many = self.store.superblock.features().has_ro_compat(ro_compat::DIR_NLINK);
             directory.set_links(match links {
                 1 => 1,
-                links if links + 1 < LINKS_LIMIT => links + 1,
+                links if links < LINKS_LIMIT - 1 => links + 1,
                 _ if many => 1,
                 links => {
                     let path = String::from_utf8_lossy(&name).into_owned();

@@ -45,8 +45,7 @@ impl Store<'_> {
         let mut inode = Inode::new(RESIZE, superblock.inode_len, extra, FileKind::Regular, now);
         inode.set_mode(0o600);
         inode.set_links(1);
-        // As long as a file can be whose blocks all have double indirect pointers.
-        inode.set_size((pointers * pointers + pointers + 12) * block_len as u64);
+        inode.set_size(full_len(block_len as u64));
         let mut i_block = [0; 60];
         put(&mut i_block, DOUBLE_INDIRECT_AT, &low32(place).to_le_bytes());
         inode.set_i_block(&i_block);
@@ -108,9 +107,17 @@ impl Store<'_> {
             self.put_block(double_indirect, slots);
         }
         inode.set_sectors(sectors(after.reserved_gdt_blocks(), new.len()))?;
+        // e2fsck minds a length that the blocks of new groups go beyond, not one that nothing reaches.
+        inode.set_size(inode.size().max(full_len(self.block_len() as u64)));
         self.put_inode(inode);
         Ok(())
     }
+}
+
+/// As long as a file can be whose blocks all have direct, indirect or double indirect pointers.
+fn full_len(block_len: u64) -> u64 {
+    let pointers = block_len / 4;
+    (pointers * pointers + pointers + 12) * block_len
 }
 
 /// The groups with a copy of the descriptor table, in the order in which the resize inode lists them.

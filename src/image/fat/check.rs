@@ -335,7 +335,7 @@ impl Checker<'_> {
         let mut long = LongName::default();
         let mut names = HashSet::new();
         let mut label = None;
-        let mut has_ended = false;
+        let (mut has_ended, mut is_told) = (false, false);
         let pieces: Vec<(u64, u64)> = if directory.clusters.is_empty() && directory.is_root {
             vec![(self.layout.root_start, self.layout.root_len)]
         } else {
@@ -356,6 +356,11 @@ impl Checker<'_> {
                 }
                 nth += 1;
                 let is_free = matches!(entry.byte(0), 0 | DELETED);
+                if !is_free && has_ended && !is_told {
+                    is_told = true;
+                    // fsck.fat reads on; everybody else sees the end, and loses the clusters of what is behind it.
+                    self.findings.add(place, "entry behind the end of the directory", entry.show(), "none");
+                }
                 has_ended |= entry.byte(0) == 0;
                 if is_free {
                     long.end(place, &mut self.findings);

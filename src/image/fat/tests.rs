@@ -370,3 +370,16 @@ fn a_way_up_under_another_name_is_corrupt() {
         assert!(matches!(&error, Error::Corrupt(what) if what.contains("of a directory")), "{error}");
     }
 }
+
+#[test]
+fn what_lies_behind_the_end_of_a_directory_is_told() {
+    let device = Memory::new(by_mkfs(64, &["-F", "32"]));
+    assert!(check(&device).unwrap().is_sound());
+    let mut bytes = device.into_bytes();
+    let first = bytes.windows(12).position(|bytes| bytes == b"CONFIG  TXT ").unwrap();
+    // Its own name is the end now, so that everything behind it is lost.
+    bytes[first] = 0;
+    let report = check(&Memory::new(bytes)).unwrap();
+    let said = report.findings.kept().iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
+    assert!(said.contains("entry behind the end of the directory"), "{said}");
+}

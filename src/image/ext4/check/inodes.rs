@@ -199,7 +199,9 @@ impl Checker<'_> {
             self.device.read_at(at, &mut chunk).map_err(|source| block_error(table, source))?;
             for raw in chunk.chunks(inode_len) {
                 number += 1;
-                let is_empty = number >= self.fs.first_inode && raw.iter().all(|byte| *byte == 0);
+                // e2fsck keeps the inode of project quota, also an empty one and without the feature.
+                let may_be_empty = number >= self.fs.first_inode && number != self.project_quota_inode();
+                let is_empty = may_be_empty && raw.iter().all(|byte| *byte == 0);
                 if !is_empty {
                     self.check_inode(&RawInode { number, raw })?;
                 }

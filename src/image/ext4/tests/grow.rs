@@ -356,3 +356,13 @@ fn no_spoilt_byte_makes_growing_panic() {
         }
     }
 }
+
+#[test]
+fn a_short_resize_inode_is_as_long_as_its_blocks_after_growing() {
+    // A length that holds the blocks of one group, and not those of a second.
+    let image = Image::with(&["-b1024", "-N256", "-E", "resize=200M"], "4M");
+    image.spoil("sif <7> size 327424");
+    image.check("with a short resize inode");
+    grow(&image.path(), 64 * MIB, |_| ());
+    image.check("after growing");
+}

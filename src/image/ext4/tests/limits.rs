@@ -41,6 +41,18 @@ fn a_directory_of_65000_subdirectories_stops_counting_them_or_is_full() {
 }
 
 #[test]
+fn a_directory_whose_links_are_spoilt_takes_no_more() {
+    let image = Image::with(&["-b1024", "-O^has_journal,^metadata_csum"], "8M");
+    image.edit(|fs| fs.mkdir(&path("/moved"), DIR).unwrap());
+    image.spoil("sif /etc links_count 65535");
+    image.edit(|fs| {
+        fs.rename(&path("/moved"), &path("/etc/moved")).unwrap();
+        // Too many to count.
+        assert_eq!(fs.stat(&path("/etc"), true).unwrap().links, 1);
+    });
+}
+
+#[test]
 fn the_first_file_of_two_gibibytes_sets_the_feature() {
     for args in [
         &["-b4096", "-O^large_file,^resize_inode,metadata_csum"][..],
