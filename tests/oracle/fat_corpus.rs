@@ -20,6 +20,7 @@ const EXPLAINED: &[(&str, &[&str])] = &[
         "a count of sectors in 16 bits and another in 32",
         &["boot 0x020", "boot 0x021", "boot 0x022", "boot 0x023"],
     ),
+    ("fsck.fat reads on behind the end of a directory; no other reader does", &["slot 2 byte 0 = 00"]),
     ("without its mark no firmware reads the boot sector", &["boot 0x1fe", "boot 0x1ff"]),
 ];
 

@@ -359,7 +359,7 @@ impl Checker<'_> {
                 if !is_free && has_ended && !is_told {
                     is_told = true;
                     // fsck.fat reads on; everybody else sees the end, and loses the clusters of what is behind it.
-                    self.findings.add(place, "entry behind the end of the directory", entry.show(), "none");
+                    self.findings.add(place, "entry behind the end of the directory", "one in use", "none");
                 }
                 has_ended |= entry.byte(0) == 0;
                 if is_free {
