@@ -465,7 +465,8 @@ impl Sending<'_> {
             match self.stream.read(&mut nowhere) {
                 Ok(0) => return,
                 Ok(_) => {}
-                Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {}
+                Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
+                }
                 Err(_) => return,
             }
         }

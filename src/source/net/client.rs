@@ -1,14 +1,14 @@
 //! One request: connects, waits with one eye on Ctrl-C, follows redirects, hands out the body piece by piece.
 
-use std::error::Error as _;
 use std::future::Future;
+use std::io;
 use std::ops::Deref;
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
 use reqwest::header::{
-    ACCEPT_ENCODING, CONTENT_RANGE, CONTENT_TYPE, DATE, ETAG, HeaderMap, HeaderName, HeaderValue, LAST_MODIFIED,
-    RETRY_AFTER, TRANSFER_ENCODING,
+    ACCEPT_ENCODING, CONTENT_RANGE, CONTENT_TYPE, DATE, ETAG, HeaderMap, HeaderName, HeaderValue,
+    LAST_MODIFIED, RETRY_AFTER, TRANSFER_ENCODING,
 };
 use reqwest::{StatusCode, Url};
 use tokio::runtime::{Builder, Runtime};
@@ -183,13 +183,21 @@ pub(super) fn shown(url: &Url) -> String {
     url.into()
 }
 
-/// The bottom of a chain of errors: the layers above say only who was told.
-fn root_cause(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut error = error;
-    while let Some(source) = error.source() {
-        error = source;
+/// What is below an error. An I/O error would pass over the one it wraps.
+fn cause<'e>(error: &'e (dyn std::error::Error + 'static)) -> Option<&'e (dyn std::error::Error + 'static)> {
+    match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+        Some(wrapped) => Some(wrapped),
+        None => error.source(),
     }
-    error.to_string()
+}
+
+fn causes(error: &reqwest::Error) -> impl Iterator<Item = &(dyn std::error::Error + 'static)> {
+    std::iter::successors(Some(error as &(dyn std::error::Error + 'static)), |&error| cause(error))
+}
+
+/// The bottom of the chain: the layers above say only who was told.
+fn root_cause(error: &reqwest::Error) -> String {
+    causes(error).last().map(ToString::to_string).unwrap_or_default()
 }
 
 /// All requests for one address.
@@ -240,7 +248,7 @@ impl Session<'_> {
     fn judge(&self, error: &reqwest::Error) -> Failure {
         let url = self.shown.clone();
         let reason = root_cause(error);
-        if has_cause(error, |cause| cause.is::<Refusal>()) {
+        if causes(error).any(|cause| cause.is::<Refusal>()) {
             return Error::Redirect { url, reason }.into();
         }
         if error.is_builder() {
@@ -250,17 +258,11 @@ impl Session<'_> {
             return Trouble::Broken(reason).into();
         }
         // This is how rustls says that it did not like what it was told.
-        let is_tls = has_cause(error, |cause| {
-            cause
-                .downcast_ref::<std::io::Error>()
-                .is_some_and(|error| error.kind() == std::io::ErrorKind::InvalidData)
+        let is_tls = causes(error).any(|cause| {
+            cause.downcast_ref::<io::Error>().is_some_and(|cause| cause.kind() == io::ErrorKind::InvalidData)
         });
         if is_tls { Error::Tls { url, reason }.into() } else { Trouble::Unreachable(reason).into() }
     }
-}
-
-fn has_cause(error: &reqwest::Error, is_it: impl Fn(&(dyn std::error::Error + 'static)) -> bool) -> bool {
-    std::iter::successors(error.source(), |&cause| cause.source()).any(is_it)
 }
 
 /// An answer, its head read and its body to come.
@@ -328,9 +330,9 @@ impl Answer<'_> {
         if !retry::is_passing(self.status()) {
             return Error::Status { url, status }.into();
         }
-        let after = self.header(&RETRY_AFTER).and_then(|text| {
-            header::retry_after(text, self.header(&DATE), SystemTime::now())
-        });
+        let after = self
+            .header(&RETRY_AFTER)
+            .and_then(|text| header::retry_after(text, self.header(&DATE), SystemTime::now()));
         match after {
             Some(wait) if wait > retry::RETRY_AFTER_MAX => {
                 Error::Later { url, status, wait, wait_max: retry::RETRY_AFTER_MAX }.into()

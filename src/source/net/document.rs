@@ -25,7 +25,11 @@ pub(in crate::source) enum Document {
     },
 }
 
-pub(super) fn fetch(session: &Session<'_>, etag: Option<&str>, max_len_bytes: u64) -> Result<Document, Error> {
+pub(super) fn fetch(
+    session: &Session<'_>,
+    etag: Option<&str>,
+    max_len_bytes: u64,
+) -> Result<Document, Error> {
     let mut retry = Retry::new(session.patience, &session.shown, &Silent, session.interrupt);
     loop {
         match fetch_once(session, etag, max_len_bytes) {

@@ -212,8 +212,10 @@ impl Job<'_> {
     /// Some servers send the rest of whatever they have.
     fn is_other_file(&self, answer: &Answer<'_>) -> bool {
         let known = self.partial.known();
-        match (known.etag.as_deref().zip(answer.etag()), known.last_modified.as_deref().zip(answer.last_modified()))
-        {
+        match (
+            known.etag.as_deref().zip(answer.etag()),
+            known.last_modified.as_deref().zip(answer.last_modified()),
+        ) {
             (Some((known, found)), _) | (None, Some((known, found))) => known != found,
             (None, None) => false,
         }

@@ -37,7 +37,11 @@ fn number(text: &str) -> Option<u64> {
 
 /// What `If-Range` may carry (RFC 9110 §13.1.5): a strong entity tag, else a date that is old enough that the file
 /// cannot have changed twice within its second.
-pub(super) fn validator(etag: Option<&str>, last_modified: Option<&str>, date: Option<&str>) -> Option<String> {
+pub(super) fn validator(
+    etag: Option<&str>,
+    last_modified: Option<&str>,
+    date: Option<&str>,
+) -> Option<String> {
     if let Some(etag) = etag.filter(|etag| is_strong(etag)) {
         return Some(etag.to_owned());
     }
@@ -97,8 +101,19 @@ mod tests {
         assert_eq!(content_range("bytes 5-9/*"), part(5, 9, None));
         assert_eq!(content_range("bytes */10"), Some(ContentRange::None { total_bytes: 10 }));
         for text in [
-            "", "bytes", "bytes 5-9", "bytes */*", "bytes 9-5/10", "bytes 5-10/10", "bytes +5-9/10", "bytes -5/10",
-            "bytes 5-/10", "bytes 5-9/99999999999999999999", "lines 5-9/10", "bytes 5-9/10/11", "5-9/10",
+            "",
+            "bytes",
+            "bytes 5-9",
+            "bytes */*",
+            "bytes 9-5/10",
+            "bytes 5-10/10",
+            "bytes +5-9/10",
+            "bytes -5/10",
+            "bytes 5-/10",
+            "bytes 5-9/99999999999999999999",
+            "lines 5-9/10",
+            "bytes 5-9/10/11",
+            "5-9/10",
         ] {
             assert_eq!(content_range(text), None, "{text}");
         }
@@ -135,7 +150,9 @@ mod tests {
         for page in ["<!DOCTYPE html>", " \r\n<!doctype HTML PUBLIC", "<html>", "\u{feff}<HTML lang=en>"] {
             assert_eq!(is_web_page(page.as_bytes()), Some(true), "{page}");
         }
-        for file in [b"\xfd7zXZ\0".as_slice(), b"PK\x03\x04", b"{\"os_list\":", b"<?xml", b"\0\0\0", b"<!doctype x"] {
+        for file in
+            [b"\xfd7zXZ\0".as_slice(), b"PK\x03\x04", b"{\"os_list\":", b"<?xml", b"\0\0\0", b"<!doctype x"]
+        {
             assert_eq!(is_web_page(file), Some(false), "{file:?}");
         }
         for too_little in ["", " \n", "<", "<!doc", "<h"] {

@@ -55,7 +55,8 @@ impl<'r> Retry<'r> {
     pub(super) fn wait(&mut self, trouble: Trouble, after: Option<Duration>) -> Result<(), Error> {
         self.answered |= !matches!(trouble, Trouble::Unreachable(_));
         self.vain += 1;
-        let tries = if self.answered { self.patience.tries } else { self.patience.tries.min(UNREACHABLE_TRIES) };
+        let tries =
+            if self.answered { self.patience.tries } else { self.patience.tries.min(UNREACHABLE_TRIES) };
         if self.vain >= tries {
             return Err(self.gave_up(trouble));
         }
@@ -114,7 +115,10 @@ mod tests {
     #[test]
     fn waits_double_up_to_the_longest_and_chance_adds_half_at_most() {
         let secs = |vain, random| back_off(&patience(), vain, random).as_secs_f64();
-        assert_eq!([1, 2, 3, 6, 7, 8, 1000].map(|vain| secs(vain, 0)), [1.0, 2.0, 4.0, 32.0, 60.0, 60.0, 60.0]);
+        assert_eq!(
+            [1, 2, 3, 6, 7, 8, 1000].map(|vain| secs(vain, 0)),
+            [1.0, 2.0, 4.0, 32.0, 60.0, 60.0, 60.0]
+        );
         assert_eq!([1, 2, 1000].map(|vain| secs(vain, u32::MAX)), [1.5, 3.0, 90.0]);
     }
 
