@@ -172,7 +172,8 @@ mod tests {
 
     #[test]
     fn bytes_without_a_record_that_fits_are_not_believed() {
-        let spoil: [(&str, fn(&Path)); 7] = [
+        type Spoil = fn(&Path);
+        let spoil: [(&str, Spoil); 7] = [
             ("no record", |path| fs::remove_file(record_path(path)).unwrap()),
             ("an empty record", |path| fs::write(record_path(path), b"").unwrap()),
             ("garbage", |path| fs::write(record_path(path), b"{\"url\":").unwrap()),

@@ -37,7 +37,7 @@ fn quick() -> Patience {
 
 /// The same, for a server that falls silent.
 fn hasty() -> Patience {
-    Patience { stall: Duration::from_millis(300), ..quick() }
+    Patience { stall: Duration::from_secs(1), ..quick() }
 }
 
 /// Bytes that look like nothing, another file for each seed.

@@ -82,7 +82,8 @@ fn a_changed_file_is_noticed_though_the_server_heeds_no_if_range() {
 #[test]
 fn without_a_tag_the_date_names_the_file_and_without_both_nothing_does() {
     let body = data(LEN, 1);
-    let cases: [(fn(Reply) -> Reply, Option<&str>); 4] = [
+    type Name = fn(Reply) -> Reply;
+    let cases: [(Name, Option<&str>); 4] = [
         (|reply| reply.modified(DATE), Some(DATE)),
         (|reply| reply.modified(DATE).tag("W/\"weak\""), Some(DATE)),
         (|reply| reply.tag("W/\"weak\""), None),

@@ -56,7 +56,7 @@ fn a_server_that_falls_silent_is_asked_again() {
     let good = Reply::file(&body).tag(TAG);
     for (bad, kept) in [(Reply::silence(), 0), (good.clone().falls_silent_after(5000), 5000)] {
         // The patience covers the answer's head by the one for the connection as well.
-        let world = World::with(Patience { connect: Duration::from_millis(300), ..hasty() });
+        let world = World::with(Patience { connect: Duration::from_secs(1), ..hasty() });
         world.server.script(FILE, [bad, good.clone()]);
         let downloaded = world.fetch_right(&body);
         assert_eq!(downloaded.fetched_bytes, LEN as u64);
