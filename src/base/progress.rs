@@ -8,6 +8,8 @@ pub trait Progress: Send + Sync {
     fn advance(&self, bytes: u64);
     /// The job is over.
     fn finish(&self);
+    /// Something to know meanwhile, in one line: why nothing happens, for instance.
+    fn note(&self, _text: &str) {}
 }
 
 /// Says nothing.

@@ -102,4 +102,8 @@ impl Progress for Ui {
             bar.finish_and_clear();
         }
     }
+
+    fn note(&self, text: &str) {
+        self.say(text);
+    }
 }

@@ -2,9 +2,17 @@
 //!
 //! Knows no nodes and no partitions. A base is opened for reading only.
 
+#[cfg_attr(not(test), expect(dead_code, reason = "the decoder will wait for it"))]
+mod arrival;
 mod cache;
 mod decode;
 mod format;
+/// Files from the network.
+#[cfg_attr(
+    not(test),
+    expect(dead_code, unused_imports, reason = "the catalogue and the cache will fetch with it")
+)]
+pub mod net;
 mod raw;
 mod stamp;
 mod xz_index;
