@@ -1,8 +1,10 @@
-//! Where base images come from: a file the user has, raw or packed, unpacked once into a cache.
+//! Where base images come from: a file the user has, raw or packed, unpacked once into a cache; and what there is to
+//! download: the [`catalogue`].
 //!
 //! Knows no nodes and no partitions. A base is opened for reading only.
 
 mod cache;
+pub mod catalogue;
 mod decode;
 mod format;
 mod raw;
