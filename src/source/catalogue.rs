@@ -5,7 +5,7 @@
 //!      └─ sublists elsewhere, by the same road
 //! ```
 //!
-//! Whoever publishes a sublist is not Raspberry Pi: only the list itself, and sublists of the same origin, can say what
+//! Whoever publishes a sublist need not be Raspberry Pi: only the list itself, and sublists of its origin, can say what
 //! `raspios-lite-arm64` is. So those elsewhere need not be fetched to find it: [`Scope`].
 
 mod list;
@@ -376,7 +376,10 @@ pub fn load(options: &Options<'_>, web: &dyn Web, interrupt: &Interrupt) -> Resu
     visited.insert(origin.clone());
     let mut loading = Loading {
         scope: options.scope,
-        home: home(&origin),
+        homes: match options.place {
+            Place::Published => PUBLISHED.into_iter().filter_map(home).collect(),
+            _ => home(&origin).into_iter().collect(),
+        },
         visited,
         listed: Vec::new(),
         remotes: VecDeque::new(),
@@ -403,7 +406,8 @@ fn home(url: &str) -> Option<String> {
 /// What has been read so far.
 struct Loading {
     scope: Scope,
-    home: Option<String>,
+    /// Whose lists may speak for Raspberry Pi OS.
+    homes: BTreeSet<String>,
     visited: BTreeSet<String>,
     listed: Vec<Listed>,
     /// Still to be read, and whether they may speak for Raspberry Pi OS.
@@ -423,7 +427,7 @@ impl Loading {
             self.listed.push(Listed { image, is_trusted });
         }
         for remote in found.remotes {
-            let is_trusted = self.home.is_some() && home(&remote.url) == self.home;
+            let is_trusted = home(&remote.url).is_some_and(|home| self.homes.contains(&home));
             if (is_trusted || self.scope == Scope::All) && self.visited.insert(remote.url.clone()) {
                 self.remotes.push_back((remote, is_trusted));
             }
