@@ -13,7 +13,7 @@
 //! | [`cli`]    | words in, words out: arguments, progress, reports, exit status | reads no image |
 //! | [`build`]  | the conductor: one plan and one base make one pressed image | knows no flags, no terminal, no TOML |
 //! | [`plan`]   | intent as values: profile, cluster, edits | touches no disk, network, clock or randomness |
-//! | [`source`] | where base images come from: archives, the cache | knows no nodes |
+//! | [`source`] | where base images come from: the catalogue, archives, the cache | knows no nodes |
 //! | [`sink`]   | where pressed images go | knows no nodes |
 //! | [`image`]  | what the bytes mean: partition tables, FAT, ext4 | has not heard of Raspberry Pi |
 //! | [`block`]  | numbered bytes, the copy-on-write overlay, changes in place by a redo log | knows no partitions and no files |

@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use clap::builder::FalseyValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::build::disk::Part;
@@ -40,21 +41,37 @@ pub(super) struct Global {
     /// Where unpacked base images are kept [default: the user's cache directory].
     #[arg(long, global = true, env = "CARDPRESS_CACHE", value_name = "DIR")]
     pub(super) cache: Option<PathBuf>,
+
+    /// The catalogue of images: a list as Raspberry Pi Imager reads it [default: `catalogue` of the user's config.toml,
+    /// else the one Raspberry Pi publishes].
+    #[arg(long, global = true, env = "CARDPRESS_CATALOGUE", value_name = "URL|FILE")]
+    pub(super) catalogue: Option<String>,
+
+    /// Ask nothing of the network: what is in the cache must do.
+    #[arg(long, global = true, env = "CARDPRESS_OFFLINE", value_parser = FalseyValueParser::new())]
+    pub(super) offline: bool,
 }
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
+    /// Show which images there are to press from.
+    ///
+    /// Lists Raspberry Pi OS in the catalogue that Raspberry Pi publishes for its own imager, under names that stay the
+    /// same: `raspios-lite-arm64` is the newest 64-bit Lite, and with a date behind it one release and no other. Such a
+    /// name goes into a profile as `image.os`. The catalogue is kept in the cache, and asked for again after a day.
+    #[command(after_help = IMAGES_HELP)]
+    Images(Images),
+    /// Show what would change on each node, as a diff; write no image.
+    ///
+    /// Checks the profile against the base image on the way. Secrets are shown as ***. The seed of all secrets is
+    /// made when missing, so that `build` does what was shown.
+    Plan(Plan),
     /// Press one image per node.
     ///
     /// Writes OUT/CLUSTER/NODE.img for every node, and manifest.json beside them. Each image appears whole or not
     /// at all, after it has been read back and compared with the plan. The same profile, seed and base give the
     /// same bytes.
     Build(Build),
-    /// Show what would change on each node, as a diff; write no image.
-    ///
-    /// Checks the profile against the base image on the way. Secrets are shown as ***. The seed of all secrets is
-    /// made when missing, so that `build` does what was shown.
-    Plan(Plan),
     /// Look into an image or edit it in place: files, directories, attributes, filesystems.
     ///
     /// IMAGE is a disk image or a bare ext4 or FAT filesystem. Commands that only read take packed images too
@@ -70,6 +87,57 @@ pub(super) enum Command {
     /// be read-only; it may also be an archive, or a filesystem without a partition table.
     #[command(after_help = CHECK_HELP)]
     Check(Check),
+}
+
+const IMAGES_HELP: &str = "\
+Examples:
+  cardpress images                            every Raspberry Pi OS
+  cardpress images --arch arm64 --variant lite
+  cardpress images --all                      what others publish, too
+  cardpress images --json | jq -r '.[0].url'  all that is known of each
+  cardpress images --catalogue list.json      from a list of your own, or a mirror's URL
+
+Names: raspios[-oldstable][-lite|-full]-arm64|armhf[@YYYY-MM-DD]. Without lite or full it has a desktop; oldstable is the \
+release before the current one. Of what others publish, the name is made from the one they show.
+
+The user's config.toml (on Linux in ~/.config/cardpress; CARDPRESS_CONFIG names another) may say where the catalogue \
+is: catalogue = \"https://mirror.example/list.json\", or a file.";
+
+#[derive(Clone, Debug, Args)]
+pub(super) struct Images {
+    /// Only images for these processors: armhf is 32-bit and runs on every Pi, arm64 is 64-bit.
+    #[arg(long, value_enum)]
+    pub(super) arch: Option<Arch>,
+
+    /// Only this much of Raspberry Pi OS.
+    #[arg(long, value_enum)]
+    pub(super) variant: Option<Variant>,
+
+    /// Also what is not Raspberry Pi OS.
+    #[arg(long)]
+    pub(super) all: bool,
+
+    /// Ask for a newer catalogue, however new the kept one is.
+    #[arg(long, conflicts_with = "offline")]
+    pub(super) refresh: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Arch {
+    /// 32-bit.
+    Armhf,
+    /// 64-bit.
+    Arm64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Variant {
+    /// No desktop.
+    Lite,
+    /// A desktop.
+    Desktop,
+    /// A desktop and recommended programs.
+    Full,
 }
 
 const FS_HELP: &str = "\

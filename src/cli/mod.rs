@@ -3,9 +3,12 @@
 
 mod args;
 mod build;
+mod catalogue;
 mod check;
+mod config;
 mod diff;
 mod fs;
+mod images;
 mod plan;
 mod report;
 mod subject;
@@ -33,6 +36,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     let ui = ui::Ui::new(&cli.global);
     let result = match &cli.command {
+        Command::Images(args) => images::run(args, &cli.global, &ui),
         Command::Build(args) => build::run(args, &cli.global, &ui),
         Command::Plan(args) => plan::run(args, &cli.global, &ui),
         Command::Fs(args) => fs::run(args, &cli.global, &ui),

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use crate::build::disk::InPlaceError;
 use crate::plan::profile;
+use crate::source::catalogue;
 use crate::{build, source};
 
 /// Why a verb stopped.
@@ -91,6 +92,23 @@ fn hint(cause: &(dyn std::error::Error + 'static)) -> Option<&'static str> {
         }
         Some(InPlaceError::Incomplete { .. }) => {
             return Some("keep both files together: the next command on the image finishes the changes");
+        }
+        _ => {}
+    }
+    match find::<catalogue::Error>(cause) {
+        Some(catalogue::Error::Offline { .. }) => {
+            return Some(
+                "`cardpress images` without --offline fetches it; --catalogue FILE names one you have",
+            );
+        }
+        Some(catalogue::Error::NoSuchImage { .. }) => {
+            return Some("`cardpress images --all` shows the names");
+        }
+        Some(catalogue::Error::NoSuchDate { .. }) => {
+            return Some(
+                "the catalogue names few releases of each; others are in the folder of their product on \
+                 downloads.raspberrypi.com, dated, for image.url, or pinned in a lock file",
+            );
         }
         _ => {}
     }

@@ -38,6 +38,8 @@ pub struct ImageChoice {
     pub source: ImageSource,
     /// What the archive (or the raw file) must hash to.
     pub sha256: Option<Sha256Digest>,
+    /// `image.signed-by`: the OpenPGP key that must have signed the archive; absolute like [`ImageSource::Path`].
+    pub signed_by: Option<PathBuf>,
     /// `image.grow`: the length that the pressed image is grown to.
     pub grow: Option<ByteLen>,
 }
@@ -49,7 +51,7 @@ pub enum ImageSource {
     Path(PathBuf),
     /// `image.url`.
     Url(String),
-    /// `image.os`: a name of the catalogue.
+    /// `image.os`: a name of the catalogue, perhaps with the date of a release: `raspios-lite-arm64@2026-06-18`.
     Os(String),
 }
 

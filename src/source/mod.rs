@@ -1,10 +1,12 @@
-//! Where base images come from: a file the user has, raw or packed, unpacked once into a cache.
+//! Where base images come from: a file the user has, raw or packed, unpacked once into a cache; and what there is to
+//! download: the [`catalogue`].
 //!
 //! Knows no nodes and no partitions. A base is opened for reading only.
 
 #[cfg_attr(not(test), expect(dead_code, reason = "the decoder will wait for it"))]
 mod arrival;
 mod cache;
+pub mod catalogue;
 mod decode;
 mod format;
 /// Files from the network.

@@ -37,6 +37,7 @@ pub(super) struct ImageLayer {
     /// There is an `os`, `url` or `path`, sound or not.
     pub(super) is_named: bool,
     pub(super) sha256: Option<At<Sha256Digest>>,
+    pub(super) signed_by: Option<At<PathBuf>>,
     pub(super) grow: Option<At<ByteLen>>,
     pub(super) place: Option<Place>,
 }
@@ -86,13 +87,15 @@ impl Document {
 }
 
 impl ImageLayer {
-    /// The digest belongs to the image: a file that names another image forgets the earlier digest.
+    /// The digest belongs to the image: a file that names another image forgets the earlier digest. The key belongs to
+    /// who publishes it: once asked for, a signature is asked for until another key is named.
     fn under(self, later: Self) -> Self {
         let sha256 = if later.source.is_some() { later.sha256 } else { later.sha256.or(self.sha256) };
         Self {
             source: later.source.or(self.source),
             is_named: self.is_named || later.is_named,
             sha256,
+            signed_by: later.signed_by.or(self.signed_by),
             grow: later.grow.or(self.grow),
             place: later.place.or(self.place),
         }
@@ -284,6 +287,7 @@ fn image(reader: &mut Reader<'_>, value: &Value) -> ImageLayer {
         }
     }
     image.sha256 = fields.get("sha256").and_then(|value| reader.word(value, digest));
+    image.signed_by = fields.get("signed-by").and_then(|value| local_path(reader, value));
     image.grow = fields.get("grow").and_then(|value| reader.word(value, grow));
     fields.finish(reader);
     image
@@ -291,14 +295,16 @@ fn image(reader: &mut Reader<'_>, value: &Value) -> ImageLayer {
 
 fn image_source(reader: &mut Reader<'_>, key: &str, value: &Value) -> Option<At<ImageSource>> {
     match key {
-        "os" => Some(reader.word(value, word::plain_name)?.map(ImageSource::Os)),
+        "os" => Some(reader.word(value, word::image_name)?.map(ImageSource::Os)),
         "url" => Some(reader.word(value, url)?.map(ImageSource::Url)),
-        _ => {
-            let text = reader.text(value)?;
-            let path = reader.local_path(&text)?;
-            Some(At { value: ImageSource::Path(path), place: text.place })
-        }
+        _ => Some(local_path(reader, value)?.map(ImageSource::Path)),
     }
+}
+
+fn local_path(reader: &mut Reader<'_>, value: &Value) -> Option<At<PathBuf>> {
+    let text = reader.text(value)?;
+    let path = reader.local_path(&text)?;
+    Some(At { value: path, place: text.place })
 }
 
 fn url(text: &str) -> Result<String, Wrong> {

@@ -66,16 +66,17 @@ fn image_choice(reader: &mut Reader<'_>, image: ImageLayer, start: &Place) -> Op
             .help("write `[image]` and `path = \"raspios.img.xz\"`");
     }
     let source = image.source?;
-    if let (ImageSource::Url(url), None) = (&source.value, &image.sha256)
+    if let (ImageSource::Url(url), None, None) = (&source.value, &image.sha256, &image.signed_by)
         && url.starts_with("http://")
     {
         reader
             .warn(&source.place, "the image comes over plain http, and nothing says what it must be")
-            .help("add its `sha256`, or write `https://`");
+            .help("add its `sha256` or `signed-by`, or write `https://`");
     }
     Some(ImageChoice {
         source: source.value,
         sha256: image.sha256.map(|digest| digest.value),
+        signed_by: image.signed_by.map(|key| key.value),
         grow: image.grow.map(|grow| grow.value),
     })
 }

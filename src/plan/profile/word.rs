@@ -104,6 +104,24 @@ pub(super) fn plain_name(text: &str) -> Verdict {
     Err(Wrong::found(text, "letters, digits, `-`, `_` and `.`, a letter or digit first"))
 }
 
+/// A name of the catalogue: a plain name, and perhaps `@` and a date.
+pub(super) fn image_name(text: &str) -> Verdict {
+    let (name, date) = text.split_once('@').map_or((text, None), |(name, date)| (name, Some(date)));
+    let is_date = |date: &str| {
+        let parts: Vec<&str> = date.split('-').collect();
+        let lens: Vec<usize> = parts.iter().map(|part| part.len()).collect();
+        lens == [4, 2, 2] && date.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-')
+    };
+    if plain_name(name).is_ok() && date.is_none_or(is_date) {
+        return Ok(text.to_owned());
+    }
+    Err(Wrong::found(
+        text,
+        "a name such as `raspios-lite-arm64`, or of one release `raspios-lite-arm64@2026-06-18`",
+    )
+    .help("`cardpress images` shows the names"))
+}
+
 /// `Area/City`, or `UTC`.
 pub(super) fn timezone(text: &str) -> Verdict {
     let parts: Vec<&str> = text.split('/').collect();

@@ -332,7 +332,8 @@ cluster.name = "x"
 node = [{ name = "a" }]"#,
         &[
             (
-                "found `Raspberry Pi OS`, wanted letters, digits, `-`, `_` and `.`, a letter or digit first",
+                "found `Raspberry Pi OS`, wanted a name such as `raspios-lite-arm64`, or of one release \
+                 `raspios-lite-arm64@2026-06-18`",
                 "\"Raspberry Pi OS\"",
             ),
             ("found `0`, wanted a size above 0", "\"0\""),

@@ -96,6 +96,29 @@ fn the_sketch_of_the_design_means_eight_nodes() {
 }
 
 #[test]
+fn an_image_may_be_named_in_three_ways_and_pinned_in_each() {
+    let digest = "a".repeat(64);
+    for (source, meant) in [
+        ("os = \"raspios-lite-arm64@2026-06-18\"", ImageSource::Os("raspios-lite-arm64@2026-06-18".into())),
+        (
+            "url = \"https://example.invalid/a.img.xz\"",
+            ImageSource::Url("https://example.invalid/a.img.xz".into()),
+        ),
+        ("path = \"base.img\"", ImageSource::Path("/p/base.img".into())),
+    ] {
+        let image = format!("{source}\nsha256 = \"{digest}\"\nsigned-by = \"~/raspios.asc\"");
+        let image = World::with(&one_node("").replace("path = \"base.img\"", &image)).loaded().cluster.image;
+        let expected = ImageChoice {
+            source: meant,
+            sha256: digest.parse().ok(),
+            signed_by: Some("/home/me/raspios.asc".into()),
+            grow: None,
+        };
+        assert_eq!(image, expected);
+    }
+}
+
+#[test]
 fn the_sketch_of_the_design_settles_each_node() {
     let cluster = sketch().loaded().cluster;
     let expected = Settings {

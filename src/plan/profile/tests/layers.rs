@@ -172,6 +172,14 @@ fn another_image_forgets_the_earlier_digest() {
 }
 
 #[test]
+fn a_signature_once_asked_for_is_asked_for_whatever_the_image() {
+    let root = "image = { url = \"https://example.invalid/a\", signed-by = \"keys/a.asc\" }\n";
+    let key = |text: &str| extended(root, "", text).image.signed_by;
+    assert_eq!(key(SOUND), Some("/p/base/../keys/a.asc".into()));
+    assert_eq!(key(&format!("image.signed-by = \"b.asc\"\n{SOUND}")), Some("/p/b.asc".into()));
+}
+
+#[test]
 fn a_file_reached_by_two_roads_counts_once() {
     let world = World::with(&format!("schema = 1\nextends = [\"a.toml\", \"b.toml\"]\n{SOUND}"))
         .file("/p/a.toml", "schema = 1\nextends = [\"c.toml\"]\n")

@@ -46,7 +46,12 @@ fn cluster() -> Cluster {
         gateways: vec!["192.0.2.1".parse().unwrap()],
         dns: vec!["192.0.2.53".parse().unwrap()],
         ssh_between_nodes: false,
-        image: ImageChoice { source: ImageSource::Path("base.img".into()), sha256: None, grow: None },
+        image: ImageChoice {
+            source: ImageSource::Path("base.img".into()),
+            sha256: None,
+            signed_by: None,
+            grow: None,
+        },
         nodes: vec![
             node("one", Some("192.0.2.11/24")),
             node("two", Some("192.0.2.12/24")),

@@ -1,0 +1,58 @@
+//! The catalogue as every verb that needs one gets it: the place that was named, the cache, the network.
+
+use std::path::Path;
+use std::time::SystemTime;
+
+use crate::source::catalogue::{self, BoxError, Catalogue, Document, Options, Place, Scope, Web};
+
+use super::args::Global;
+use super::config;
+use super::report::Failure;
+use super::subject::cache_folder;
+use super::ui::Ui;
+
+/// Loads it, and says what there is to say about it.
+pub(super) fn load(global: &Global, ui: &Ui, scope: Scope, refresh: bool) -> Result<Catalogue, Failure> {
+    let options = Options {
+        place: &place(global)?,
+        cache_dir: &cache_folder(global)?,
+        scope,
+        refresh,
+        offline: global.offline,
+        now: SystemTime::now(),
+    };
+    let loaded = catalogue::load(&options, &web(global), &ui.interrupt);
+    let catalogue = loaded.map_err(|error| Failure::Other(error.into()))?;
+    for note in &catalogue.notes {
+        ui.say(&format!("warning: {note}"));
+    }
+    Ok(catalogue)
+}
+
+/// The command line and the environment first, then the user's `config.toml`, then the published one.
+fn place(global: &Global) -> Result<Place, Failure> {
+    let parse = |text: &str| Place::parse(text).map_err(|error| Failure::Usage(error.into()));
+    if let Some(text) = &global.catalogue {
+        return parse(text);
+    }
+    let (config, path) = config::read()?;
+    match config.catalogue.as_deref().map(parse).transpose()? {
+        None => Ok(Place::Published),
+        Some(Place::File(file)) => Ok(Place::File(path.parent().unwrap_or(Path::new("")).join(file))),
+        Some(place) => Ok(place),
+    }
+}
+
+/// The way to the network.
+fn web(_global: &Global) -> impl Web {
+    NoWeb
+}
+
+/// There is no network yet.
+struct NoWeb;
+
+impl Web for NoWeb {
+    fn document(&self, _url: &str, _etag: Option<&str>, _max_len_bytes: u64) -> Result<Document, BoxError> {
+        Err("this version of cardpress downloads nothing: name a file with --catalogue FILE".into())
+    }
+}
