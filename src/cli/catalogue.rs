@@ -3,12 +3,12 @@
 use std::path::Path;
 use std::time::SystemTime;
 
-use crate::source::catalogue::{self, BoxError, Catalogue, Document, Options, Place, Scope, Web};
+use crate::source::catalogue::{self, Catalogue, Online, Options, Place, Scope};
 
 use super::args::Global;
 use super::config;
 use super::report::Failure;
-use super::subject::cache_folder;
+use super::subject::{cache_folder, client};
 use super::ui::Ui;
 
 /// Loads it, and says what there is to say about it.
@@ -21,7 +21,9 @@ pub(super) fn load(global: &Global, ui: &Ui, scope: Scope, refresh: bool) -> Res
         offline: global.offline,
         now: SystemTime::now(),
     };
-    let loaded = catalogue::load(&options, &web(global), &ui.interrupt);
+    let client = client(global)?;
+    let web = Online { client: &client, interrupt: &ui.interrupt };
+    let loaded = catalogue::load(&options, &web, &ui.interrupt);
     let catalogue = loaded.map_err(|error| Failure::Other(error.into()))?;
     for note in &catalogue.notes {
         ui.say(&format!("warning: {note}"));
@@ -30,7 +32,7 @@ pub(super) fn load(global: &Global, ui: &Ui, scope: Scope, refresh: bool) -> Res
 }
 
 /// The command line and the environment first, then the user's `config.toml`, then the published one.
-fn place(global: &Global) -> Result<Place, Failure> {
+pub(super) fn place(global: &Global) -> Result<Place, Failure> {
     let parse = |text: &str| Place::parse(text).map_err(|error| Failure::Usage(error.into()));
     if let Some(text) = &global.catalogue {
         return parse(text);
@@ -40,19 +42,5 @@ fn place(global: &Global) -> Result<Place, Failure> {
         None => Ok(Place::Published),
         Some(Place::File(file)) => Ok(Place::File(path.parent().unwrap_or(Path::new("")).join(file))),
         Some(place) => Ok(place),
-    }
-}
-
-/// The way to the network.
-fn web(_global: &Global) -> impl Web {
-    NoWeb
-}
-
-/// There is no network yet.
-struct NoWeb;
-
-impl Web for NoWeb {
-    fn document(&self, _url: &str, _etag: Option<&str>, _max_len_bytes: u64) -> Result<Document, BoxError> {
-        Err("this version of cardpress downloads nothing: name a file with --catalogue FILE".into())
     }
 }

@@ -7,7 +7,7 @@ use anyhow::{Context as _, anyhow};
 use crate::build::{self, Opened, seed_file};
 use crate::plan::profile::{self, Surroundings};
 use crate::plan::{Cluster, NodePlan};
-use crate::source::Cache;
+use crate::source::{Cache, Client, Patience};
 
 use super::args::{Global, Subject};
 use super::report::Failure;
@@ -46,6 +46,11 @@ pub(super) fn cache_folder(global: &Global) -> Result<PathBuf, Failure> {
                 Failure::Other(anyhow!("no home directory, so no cache: name one with --cache DIR"))
             }),
     }
+}
+
+/// The way to the network; closed with `--offline`.
+pub(super) fn client(global: &Global) -> Result<Client, Failure> {
+    Client::new(Patience::default(), global.offline).map_err(|error| Failure::Other(error.into()))
 }
 
 /// `SOURCE_DATE_EPOCH`, as reproducible-builds.org defines it: seconds since 1970.

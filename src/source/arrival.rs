@@ -67,6 +67,11 @@ impl Arrival {
         self.change(|state| state.end = Some(End::Failed));
     }
 
+    /// Will the rest not come?
+    pub(super) fn has_failed(&self) -> bool {
+        matches!(self.lock().end, Some(End::Failed))
+    }
+
     /// The round that a reader which begins now belongs to.
     pub(super) fn round(&self) -> u64 {
         self.lock().round

@@ -1,29 +1,43 @@
-//! What was unpacked once: a folder of raw images named by the digest of their archive.
+//! What was unpacked once: a folder of raw images, each under the digest of the archive it came in.
 //!
-//! | file              | holds                                                                 |
-//! |-------------------|-----------------------------------------------------------------------|
-//! | `DIGEST.img`      | the raw image, with holes                                             |
-//! | `DIGEST.json`     | lengths and chunk digests; written last, so without it there is no image |
-//! | `seen-….json`     | what a file given by the user was when it was read: its stamp, digests |
-//! | `unpack-….part`   | an image being unpacked; left behind by a killed process, removed by the next |
-//! | `lock`            | held while unpacking                                                  |
+//! | file                  | holds                                                                     |
+//! |-----------------------|---------------------------------------------------------------------------|
+//! | `DIGEST.img`          | the raw image, with holes                                                 |
+//! | `DIGEST.json`         | its digests, lengths, origin and stamp; written last, so without it there is no image; its date is that of the last use |
+//! | `at-….json`           | which archive an address held when it was last fetched                    |
+//! | `seen-….json`         | what a file given by the user was when it was read: its stamp, digests    |
+//! | `KEY.part`, `KEY.part.json` | an archive being downloaded, and what it is; any later run goes on with it |
+//! | `KEY.img.part`        | an image being unpacked; left behind by a killed process, removed by the next |
+//! | `KEY.lock`            | held by the process that makes an image: [`Lock`]                         |
+//! | `catalogue/`          | published lists                                                           |
+//!
+//! An image is believed while its file has the stamp (length, times, inode) it had when it was last known to be whole;
+//! else its digests are taken again, and what does not have them is removed and made again. Records appear whole, by
+//! renaming, so processes need not know of each other to read.
 
-use std::fs::{self, File, TryLockError};
+mod keep;
+mod lock;
+
+use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 use tempfile::NamedTempFile;
 
-use super::Error;
-use crate::base::{ChunkDigests, Interrupt, Sha256Digest};
+use super::error::Error;
+use super::raw::{self, RawDigests};
+use super::{BaseImage, stamp};
+use crate::base::{ChunkDigests, Interrupt, Progress, Sha256Digest};
 use crate::block::host;
 
-const PART_PREFIX: &str = "unpack-";
-const PART_SUFFIX: &str = ".part";
-/// Between two looks at a lock that another process holds.
-const PATIENCE: Duration = Duration::from_millis(50);
+pub use self::keep::{Condition, Pruned, Stored};
+pub(super) use self::lock::{Lock, Part};
+
+/// Of a record being written.
+const NOTE_PREFIX: &str = "note-";
+const NOTE_SUFFIX: &str = ".part";
 
 /// A folder for unpacked images.
 #[derive(Clone, Debug)]
@@ -36,17 +50,62 @@ pub struct Cache {
 pub(super) struct Held {
     pub(super) file: File,
     pub(super) path: PathBuf,
-    pub(super) digests: ChunkDigests,
+    pub(super) archive: Sha256Digest,
+    pub(super) archive_len: u64,
+    pub(super) image: RawDigests,
+    /// The fingerprint of the OpenPGP key whose signature of the archive was checked.
+    pub(super) signed_by: Option<String>,
 }
 
-/// Keeps other processes from unpacking.
-pub(super) struct Lock(#[expect(dead_code, reason = "held, not read")] File);
+impl Held {
+    pub(super) fn into_base(self) -> BaseImage {
+        BaseImage {
+            file: self.file,
+            path: self.path,
+            len_bytes: self.image.chunks.len_bytes(),
+            archive_len: self.archive_len,
+            archive_sha256: Some(self.archive),
+            image_sha256: Some(self.image.sha256),
+            digests: self.image.chunks,
+        }
+    }
+}
 
-#[derive(Serialize, Deserialize)]
-struct EntryRecord {
+/// What is to be known of an image that enters the cache.
+pub(super) struct Entry {
+    pub(super) archive: Sha256Digest,
+    pub(super) archive_len: u64,
+    pub(super) image: RawDigests,
+    /// A URL, or a path.
+    pub(super) origin: String,
+    pub(super) signed_by: Option<String>,
+}
+
+#[derive(Clone, Serialize, Deserialize)]
+struct Record {
     archive_len: u64,
     image_len: u64,
+    image_sha256: String,
     chunks: Vec<String>,
+    /// Of the image, when it was last known to be whole.
+    stamp: String,
+    origin: String,
+    signed_by: Option<String>,
+}
+
+impl Record {
+    fn digests(&self) -> Option<RawDigests> {
+        let chunks = to_digests(self.image_len, &self.chunks)?;
+        Some(RawDigests { chunks, sha256: self.image_sha256.parse().ok()? })
+    }
+}
+
+/// Which archive an address held.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct At {
+    pub(super) url: String,
+    pub(super) etag: Option<String>,
+    pub(super) archive_sha256: String,
 }
 
 /// What is remembered of a file that the user named.
@@ -66,6 +125,19 @@ pub(super) struct Seen {
     pub(super) sha256: Option<Sha256Digest>,
     /// The chunks of a raw image.
     pub(super) digests: Option<ChunkDigests>,
+}
+
+/// The key of what is made from a file of the user's.
+pub(super) fn key_of_path(path: &Path) -> String {
+    format!("file-{}", Sha256Digest::of(path.as_os_str().as_encoded_bytes()))
+}
+
+/// The key of what is made from an archive: its digest, or else its address.
+pub(super) fn key_of_archive(archive: Option<Sha256Digest>, url: &str) -> String {
+    archive.map_or_else(
+        || format!("url-{}", Sha256Digest::of(url.as_bytes())),
+        |archive| format!("get-{archive}"),
+    )
 }
 
 impl Cache {
@@ -109,80 +181,99 @@ impl Cache {
         self.dir.join(format!("seen-{}.json", Sha256Digest::of(path.as_os_str().as_encoded_bytes())))
     }
 
-    /// The image unpacked from the archive with this digest; `None` when there is none or it is not whole.
-    pub(super) fn find(&self, archive: Sha256Digest) -> Option<Held> {
-        let record: EntryRecord = read_json(&self.dir.join(format!("{archive}.json")))?;
-        let digests = to_digests(record.image_len, &record.chunks)?;
-        let path = self.dir.join(format!("{archive}.img"));
-        let file = File::open(&path).ok()?;
-        (file.metadata().ok()?.len() == record.image_len).then_some(Held { file, path, digests })
+    /// Which archive was at `url` when it was last fetched.
+    pub(super) fn archive_at(&self, url: &str) -> Option<At> {
+        read_json(&self.at_path(url)).filter(|at: &At| at.url == url)
+    }
+
+    pub(super) fn note_archive_at(&self, at: &At) -> Result<(), Error> {
+        self.write_json(&self.at_path(&at.url), at)
+    }
+
+    fn at_path(&self, url: &str) -> PathBuf {
+        self.dir.join(format!("at-{}.json", Sha256Digest::of(url.as_bytes())))
+    }
+
+    fn record_path(&self, archive: Sha256Digest) -> PathBuf {
+        self.dir.join(format!("{archive}.json"))
+    }
+
+    fn image_path(&self, archive: Sha256Digest) -> PathBuf {
+        self.dir.join(format!("{archive}.img"))
+    }
+
+    /// The image unpacked from the archive with this digest; `None` when there is none. One that is not whole is
+    /// removed.
+    pub(super) fn find(
+        &self,
+        archive: Sha256Digest,
+        progress: &dyn Progress,
+        interrupt: &Interrupt,
+    ) -> Result<Option<Held>, Error> {
+        let record_path = self.record_path(archive);
+        let Some(record) = read_json::<Record>(&record_path) else { return Ok(None) };
+        let path = self.image_path(archive);
+        let opened = File::open(&path).and_then(|file| Ok((stamp::stamp(&file.metadata()?), file)));
+        let (Some(image), Ok((stamp, file))) = (record.digests(), opened) else { return Ok(None) };
+        if stamp == record.stamp {
+            // The date is only for whoever wants to know what is not used any more.
+            let opened = File::options().write(true).open(&record_path);
+            let _ = opened.and_then(|file| file.set_modified(SystemTime::now()));
+        } else if is_whole(&file, &image.chunks, progress, interrupt)? {
+            self.write_json(&record_path, &Record { stamp, ..record.clone() })?;
+        } else {
+            let (path, origin) = (path.display(), record.origin);
+            progress.note(&format!("`{path}`, unpacked from {origin}, is damaged: removed it"));
+            self.remove(archive).map_err(self.failed("clean"))?;
+            return Ok(None);
+        }
+        let Record { archive_len, signed_by, .. } = record;
+        Ok(Some(Held { file, path, archive, archive_len, image, signed_by }))
     }
 
     /// Was an archive of this length unpacked? Then hashing it first is likely to save unpacking it.
     pub(super) fn may_hold(&self, archive_len: u64) -> bool {
-        let Ok(entries) = fs::read_dir(&self.dir) else { return false };
-        entries.flatten().any(|entry| {
+        self.records().any(|(_, record)| record.archive_len == archive_len)
+    }
+
+    /// Every image by its record.
+    fn records(&self) -> impl Iterator<Item = (Sha256Digest, Record)> {
+        fs::read_dir(&self.dir).into_iter().flatten().flatten().filter_map(|entry| {
             let name = entry.file_name();
-            let is_entry = name.to_string_lossy().strip_suffix(".json").is_some_and(|stem| stem.len() == 64);
-            is_entry && read_json::<EntryRecord>(&entry.path()).is_some_and(|r| r.archive_len == archive_len)
+            let archive = name.to_str()?.strip_suffix(".json")?.parse().ok()?;
+            Some((archive, read_json(&entry.path())?))
         })
     }
 
-    /// Waits for its turn to unpack; removes what dead processes left.
-    pub(super) fn lock(&self, interrupt: &Interrupt) -> Result<Lock, Error> {
-        fs::create_dir_all(&self.dir).map_err(self.failed("create"))?;
-        let path = self.dir.join("lock");
-        let file = fs::OpenOptions::new().create(true).truncate(false).write(true).open(&path);
-        let file = file.map_err(self.failed("open the lock of"))?;
-        loop {
-            match file.try_lock() {
-                Ok(()) => break,
-                Err(TryLockError::WouldBlock) => {
-                    interrupt.check()?;
-                    std::thread::sleep(PATIENCE);
-                }
-                Err(TryLockError::Error(source)) => return Err(self.failed("lock")(source)),
-            }
-        }
-        // Who holds the lock is the only one with such a file.
-        for entry in fs::read_dir(&self.dir).map_err(self.failed("list"))?.flatten() {
-            let name = entry.file_name().to_string_lossy().into_owned();
-            if name.starts_with(PART_PREFIX) && name.ends_with(PART_SUFFIX) {
-                let _ = fs::remove_file(entry.path());
-            }
-        }
-        Ok(Lock(file))
-    }
-
-    /// A file to unpack into; gone when dropped.
-    pub(super) fn part(&self, _lock: &Lock) -> Result<NamedTempFile, Error> {
-        let mut builder = tempfile::Builder::new();
-        let part = builder.prefix(PART_PREFIX).suffix(PART_SUFFIX).tempfile_in(&self.dir);
-        part.map_err(self.failed("create a file in"))
-    }
-
     /// Makes an unpacked image an entry, whole.
-    pub(super) fn install(
-        &self,
-        part: NamedTempFile,
-        archive: Sha256Digest,
-        archive_len: u64,
-        digests: ChunkDigests,
-    ) -> Result<Held, Error> {
-        part.as_file().sync_all().map_err(self.failed("sync a file in"))?;
-        let path = self.dir.join(format!("{archive}.img"));
-        let record_path = self.dir.join(format!("{archive}.json"));
+    pub(super) fn install(&self, part: Part, entry: Entry) -> Result<Held, Error> {
+        part.file().sync_all().map_err(self.failed("sync a file in"))?;
+        let path = self.image_path(entry.archive);
+        let record_path = self.record_path(entry.archive);
         // An entry that was found not whole loses its record first.
-        match fs::remove_file(&record_path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(self.failed("clean")(error)),
-            _ => {}
-        }
-        part.persist(&path).map_err(|error| self.failed("rename a file in")(error.error))?;
-        let chunks = to_texts(&digests);
-        let record = EntryRecord { archive_len, image_len: digests.len_bytes(), chunks };
-        self.write_json(&record_path, &record)?;
+        remove_if_there(&record_path).map_err(self.failed("clean"))?;
+        part.persist(&path).map_err(self.failed("rename a file in"))?;
         let file = File::open(&path).map_err(self.failed("open a file in"))?;
-        Ok(Held { file, path, digests })
+        let metadata = file.metadata().map_err(self.failed("open a file in"))?;
+        let Entry { archive, archive_len, image, origin, signed_by } = entry;
+        let record = Record {
+            archive_len,
+            image_len: image.chunks.len_bytes(),
+            image_sha256: image.sha256.to_string(),
+            chunks: to_texts(&image.chunks),
+            stamp: stamp::stamp(&metadata),
+            origin,
+            signed_by,
+        };
+        self.write_json(&record_path, &record)?;
+        let signed_by = record.signed_by;
+        Ok(Held { file, path, archive, archive_len, image, signed_by })
+    }
+
+    /// Removes an image; first the record, so that there is never one without its image.
+    fn remove(&self, archive: Sha256Digest) -> io::Result<()> {
+        remove_if_there(&self.record_path(archive))?;
+        remove_if_there(&self.image_path(archive))
     }
 
     /// The bytes that fit into the cache; `None` when the system does not say.
@@ -192,16 +283,46 @@ impl Cache {
 
     fn write_json(&self, path: &Path, record: &impl Serialize) -> Result<(), Error> {
         fs::create_dir_all(&self.dir).map_err(self.failed("create"))?;
-        let mut part = NamedTempFile::new_in(&self.dir).map_err(self.failed("create a file in"))?;
-        serde_json::to_writer(io::BufWriter::new(part.as_file_mut()), record)
+        let mut builder = tempfile::Builder::new();
+        let part: io::Result<NamedTempFile> =
+            builder.prefix(NOTE_PREFIX).suffix(NOTE_SUFFIX).tempfile_in(&self.dir);
+        let mut part = part.map_err(self.failed("create a file in"))?;
+        let mut writer = io::BufWriter::new(part.as_file_mut());
+        serde_json::to_writer(&mut writer, record)
             .map_err(|error| self.failed("write a file in")(error.into()))?;
-        part.as_file().sync_all().map_err(self.failed("sync a file in"))?;
+        let written = writer.into_inner().map_err(io::IntoInnerError::into_error);
+        written.and_then(|file| file.sync_all()).map_err(self.failed("write a file in"))?;
         part.persist(path).map_err(|error| self.failed("rename a file in")(error.error))?;
-        Ok(())
+        host::sync_folder(&self.dir).map_err(self.failed("sync"))
     }
 
-    fn failed(&self, action: &'static str) -> impl Fn(io::Error) -> Error + '_ {
+    pub(super) fn failed(&self, action: &'static str) -> impl Fn(io::Error) -> Error + '_ {
         move |source| Error::Cache { action, dir: self.dir.clone(), source }
+    }
+}
+
+/// Does the file still have its digests?
+fn is_whole(
+    file: &File,
+    digests: &ChunkDigests,
+    progress: &dyn Progress,
+    interrupt: &Interrupt,
+) -> Result<bool, Error> {
+    if file.metadata().is_ok_and(|metadata| metadata.len() != digests.len_bytes()) {
+        return Ok(false);
+    }
+    progress.start("check the cached image", Some(digests.len_bytes()));
+    let found = raw::digest_file(file, progress, interrupt);
+    progress.finish();
+    interrupt.check()?;
+    // What cannot be read is not whole.
+    Ok(found.is_ok_and(|found| found.chunks() == digests.chunks()))
+}
+
+fn remove_if_there(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
     }
 }
 

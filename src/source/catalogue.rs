@@ -20,6 +20,7 @@ use std::time::{Duration, SystemTime};
 use self::list::{DEPTH_MAX, ENTRIES_MAX, Found, Remote};
 use self::names::Listed;
 use self::store::Store;
+use super::net::{Client, Document};
 use crate::base::{Interrupt, Interrupted, Sha256Digest};
 
 /// Where Raspberry Pi publishes the list: version 4 for Imager 2.x, version 3 for 1.7 to 1.9, which is tried second.
@@ -45,18 +46,19 @@ pub trait Web {
     fn document(&self, url: &str, etag: Option<&str>, max_len_bytes: u64) -> Result<Document, BoxError>;
 }
 
-/// A document from the web.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Document {
-    /// It is the one of the ETag.
-    Unchanged,
-    /// All of it.
-    Fresh {
-        /// The document.
-        bytes: Vec<u8>,
-        /// Its ETag.
-        etag: Option<String>,
-    },
+/// The real one.
+#[derive(Clone, Copy, Debug)]
+pub struct Online<'o> {
+    /// Fetches.
+    pub client: &'o Client,
+    /// Stops it.
+    pub interrupt: &'o Interrupt,
+}
+
+impl Web for Online<'_> {
+    fn document(&self, url: &str, etag: Option<&str>, max_len_bytes: u64) -> Result<Document, BoxError> {
+        Ok(self.client.document(url, etag, max_len_bytes, self.interrupt)?)
+    }
 }
 
 /// Where a catalogue is.

@@ -1,4 +1,5 @@
-//! Archives to raw bytes: every format as one loop over one input that counts and hashes what it gives.
+//! Archives to raw bytes: every format as one loop over one input that counts and hashes what it gives, and waits for
+//! more where the archive is still being downloaded.
 //!
 //! Memory is bounded: xz by a limit given to liblzma, zstd by a limit on the window, the others by their formats.
 
@@ -10,7 +11,8 @@ use std::thread;
 use xz2::stream::{Action, MtStreamBuilder, Status};
 use zip::result::ZipError;
 
-use super::Error;
+use super::arrival::{Arrival, Next};
+use super::error::Error;
 use super::format::Format;
 use super::raw::{RawWriter, cores};
 use crate::base::{Interrupt, Interrupted, Progress, Sha256Digest, Sha256Hasher};
@@ -26,11 +28,20 @@ const ZSTD_WINDOW_LOG: u32 = 27;
 const XZ_MAGIC: [u8; 6] = [0xfd, b'7', b'z', b'X', b'Z', 0];
 const GZ_MAGIC: [u8; 2] = [0x1f, 0x8b];
 
+/// A file that grows while it is read, as far as it belongs to one round.
+#[derive(Clone, Copy)]
+pub(super) struct Arriving<'a> {
+    pub(super) arrival: &'a Arrival,
+    pub(super) round: u64,
+}
+
 /// What a decoder works under.
 pub(super) struct Job<'j> {
     /// The archive, for messages.
     pub(super) path: &'j Path,
     pub(super) file: &'j File,
+    /// Is the file still being written? Not for zip, whose directory is at its end.
+    pub(super) arriving: Option<Arriving<'j>>,
     pub(super) format: Format,
     /// Longer is refused.
     pub(super) limit: u64,
@@ -49,9 +60,23 @@ impl Job<'_> {
         match self.format {
             Format::Xz => self.unxz(&mut input, out)?,
             Format::Gz => self.gunzip(&mut input, out)?,
-            _ => self.unzstd(&mut input, out)?,
+            Format::Zst => self.unzstd(&mut input, out)?,
+            _ => self.copy(&mut input, out)?,
         }
         Ok(input.hasher.finish())
+    }
+
+    /// What is not packed at all.
+    fn copy(&self, input: &mut Input<'_>, out: &mut RawWriter<'_>) -> Result<(), Error> {
+        loop {
+            let data = self.peek(input)?;
+            let len = data.len();
+            if len == 0 {
+                return Ok(());
+            }
+            self.put(out, data)?;
+            input.consume(len);
+        }
     }
 
     /// Streams one after another, each with padding of four zero bytes at a time after it.
@@ -331,6 +356,21 @@ impl<'j> Input<'j> {
         let buffer = vec![0; BUFFER_LEN];
         Self { job, buffer, start: 0, end: 0, offset: 0, read_at: 0, hasher: Sha256Hasher::default() }
     }
+
+    /// How much may be read at once: of a file that is still being written, what is there.
+    fn wait(&self) -> io::Result<usize> {
+        self.job.interrupt.check().map_err(io::Error::other)?;
+        let Some(Arriving { arrival, round }) = self.job.arriving else { return Ok(BUFFER_LEN) };
+        match arrival.wait(self.read_at, round, self.job.interrupt).map_err(io::Error::other)? {
+            Next::Until(len_bytes) => {
+                let there_bytes = len_bytes.saturating_sub(self.read_at);
+                Ok(usize::try_from(there_bytes).unwrap_or(BUFFER_LEN).min(BUFFER_LEN))
+            }
+            Next::End => Ok(0),
+            // Who runs the download knows better what there is to say.
+            Next::Restarted | Next::Failed => Err(io::Error::other("the rest of it did not come")),
+        }
+    }
 }
 
 impl Read for Input<'_> {
@@ -346,8 +386,8 @@ impl Read for Input<'_> {
 impl BufRead for Input<'_> {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
         if self.start == self.end {
-            self.job.interrupt.check().map_err(io::Error::other)?;
-            let len = host::read_some_at(self.job.file, &mut self.buffer, self.read_at)?;
+            let room = self.wait()?;
+            let len = host::read_some_at(self.job.file, &mut self.buffer[..room], self.read_at)?;
             self.hasher.update(&self.buffer[..len]);
             self.job.progress.advance(len as u64);
             self.read_at += len as u64;

@@ -7,7 +7,7 @@ use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
-use crate::base::{ChunkDigests, Interrupt, Progress, Sha256Digest};
+use crate::base::{ChunkDigests, Interrupt, Progress, Sha256Digest, Sha256Hasher};
 use crate::block::host;
 
 const CHUNK_LEN: usize = 256 << 10;
@@ -27,15 +27,24 @@ fn is_zero(bytes: &[u8]) -> bool {
 
 type Job = (u64, Vec<u8>);
 
-/// Threads that hash chunks and hand the buffers back.
+/// What the whole digest is made from, in order.
+enum Piece {
+    Chunk(u64, Vec<u8>),
+    Zeros(usize),
+}
+
+/// Threads that hash and hand the buffers back. Every chunk goes through one thread, which digests the image as a
+/// whole, to one of several, which digest it for itself.
 struct Hashers {
-    jobs: SyncSender<Job>,
+    pieces: SyncSender<Piece>,
     done: Receiver<(u64, Sha256Digest, Vec<u8>)>,
+    whole: JoinHandle<Sha256Digest>,
     threads: Vec<JoinHandle<()>>,
 }
 
 impl Hashers {
     fn start() -> Self {
+        let (pieces, in_order) = sync_channel::<Piece>(2);
         let (jobs, queue) = sync_channel::<Job>(1);
         let queue = Arc::new(Mutex::new(queue));
         let (results, done) = channel();
@@ -45,8 +54,30 @@ impl Hashers {
                 thread::spawn(move || hash_all(&queue, &results))
             })
             .collect();
-        Self { jobs, done, threads }
+        let whole = thread::spawn(move || hash_whole(&in_order, &jobs));
+        Self { pieces, done, whole, threads }
     }
+}
+
+fn hash_whole(pieces: &Receiver<Piece>, jobs: &SyncSender<Job>) -> Sha256Digest {
+    let zeros = [0; HOLE_LEN];
+    let mut hasher = Sha256Hasher::default();
+    for piece in pieces {
+        match piece {
+            Piece::Chunk(index, bytes) => {
+                hasher.update(&bytes);
+                if jobs.send((index, bytes)).is_err() {
+                    break;
+                }
+            }
+            Piece::Zeros(len) => {
+                for at in (0..len).step_by(HOLE_LEN) {
+                    hasher.update(&zeros[..HOLE_LEN.min(len - at)]);
+                }
+            }
+        }
+    }
+    hasher.finish()
 }
 
 fn hash_all(queue: &Mutex<Receiver<Job>>, results: &Sender<(u64, Sha256Digest, Vec<u8>)>) {
@@ -58,6 +89,14 @@ fn hash_all(queue: &Mutex<Receiver<Job>>, results: &Sender<(u64, Sha256Digest, V
             return;
         }
     }
+}
+
+/// The digests of a raw image.
+#[derive(Debug)]
+pub(super) struct RawDigests {
+    pub(super) chunks: ChunkDigests,
+    /// Of the image as a whole.
+    pub(super) sha256: Sha256Digest,
 }
 
 /// Takes the unpacked bytes in order.
@@ -72,6 +111,7 @@ pub(super) struct RawWriter<'f> {
 }
 
 impl<'f> RawWriter<'f> {
+    /// Writes to `file`, which is empty: what is zero is not written.
     pub(super) fn new(file: &'f File) -> Self {
         let chunk = Vec::with_capacity(CHUNK_LEN);
         let hashers = Hashers::start();
@@ -108,8 +148,9 @@ impl<'f> RawWriter<'f> {
         self.index += 1;
         if is_zero(&self.chunk) {
             self.digests.push((index, ChunkDigests::of_zeros(self.chunk.len() as u64)));
+            let zeros = Piece::Zeros(self.chunk.len());
             self.chunk.clear();
-            return Ok(());
+            return self.hash(zeros);
         }
         write_sparse(self.file, &self.chunk, index * ChunkDigests::CHUNK_LEN)?;
         for (index, digest, mut buffer) in self.hashers.done.try_iter() {
@@ -119,25 +160,33 @@ impl<'f> RawWriter<'f> {
         }
         let fresh = self.spare.pop().unwrap_or_else(|| Vec::with_capacity(CHUNK_LEN));
         let full = std::mem::replace(&mut self.chunk, fresh);
-        self.hashers.jobs.send((index, full)).map_err(|_| io::Error::other("the hashing threads are gone"))
+        self.hash(Piece::Chunk(index, full))
+    }
+
+    fn hash(&self, piece: Piece) -> io::Result<()> {
+        self.hashers.pieces.send(piece).map_err(|_| io::Error::other("the hashing threads are gone"))
     }
 
     /// Sets the length, and gives the digests.
-    pub(super) fn finish(mut self) -> io::Result<ChunkDigests> {
+    pub(super) fn finish(mut self) -> io::Result<RawDigests> {
         let len_bytes = self.len_bytes();
         if !self.chunk.is_empty() {
             self.end_chunk()?;
         }
         self.file.set_len(len_bytes)?;
-        let Hashers { jobs, done, threads } = self.hashers;
-        drop(jobs);
+        let Hashers { pieces, done, whole, threads } = self.hashers;
+        drop(pieces);
+        let failed = |_| io::Error::other("a hashing thread failed");
+        let sha256 = whole.join().map_err(failed)?;
         for thread in threads {
-            thread.join().map_err(|_| io::Error::other("a hashing thread failed"))?;
+            thread.join().map_err(failed)?;
         }
         self.digests.extend(done.try_iter().map(|(index, digest, _)| (index, digest)));
         self.digests.sort_unstable_by_key(|(index, _)| *index);
         let digests = self.digests.into_iter().map(|(_, digest)| digest).collect();
-        ChunkDigests::new(len_bytes, digests).ok_or_else(|| io::Error::other("a chunk was not hashed"))
+        let chunks = ChunkDigests::new(len_bytes, digests);
+        let chunks = chunks.ok_or_else(|| io::Error::other("a chunk was not hashed"))?;
+        Ok(RawDigests { chunks, sha256 })
     }
 }
 

@@ -1,3 +1,4 @@
+use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::process::{Command, Stdio};
 use std::sync::Mutex;
@@ -59,11 +60,11 @@ impl World {
         jobs.0.into_inner().unwrap()
     }
 
-    /// What is in the cache besides the lock and the notes on files.
+    /// What is in the cache besides the notes on files.
     fn held(&self) -> Vec<String> {
         let Ok(entries) = std::fs::read_dir(self.cache.dir()) else { return Vec::new() };
         let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
-        names.filter(|name| name != "lock" && !name.starts_with("seen-")).collect()
+        names.filter(|name| !name.starts_with("seen-")).collect()
     }
 }
 
@@ -133,6 +134,8 @@ fn every_kind_of_archive_gives_the_same_image_once() {
         assert!(std::fs::read(&base.path).unwrap() == image, "{kind}");
         assert_eq!(base.len_bytes, image.len() as u64, "{kind}");
         assert_eq!(base.archive_sha256, Some(Sha256Digest::of(&archive)), "{kind}");
+        assert_eq!(base.archive_len, archive.len() as u64, "{kind}");
+        assert_eq!(base.image_sha256, Some(Sha256Digest::of(&image)), "{kind}");
         let chunks: Vec<Sha256Digest> = image.chunks(256 << 10).map(Sha256Digest::of).collect();
         assert_eq!(base.digests.chunks(), chunks, "{kind}");
         assert!(base.file.metadata().unwrap().blocks() * 512 < 4 << 20, "{kind}: the holes were filled");
@@ -148,7 +151,13 @@ fn a_raw_image_is_used_where_it_is_and_hashed_once() {
     let world = World::new();
     let path = world.put("base.zip", &image()); // the name does not decide
     let base = world.open(&path).unwrap();
-    assert_eq!((base.format, base.archive_sha256), (Format::Raw, None));
+    assert_eq!((base.archive_sha256, base.image_sha256), (None, None));
+    let base =
+        open_base_and_hash(&path, &world.cache, None, &crate::base::Silent, &Interrupt::default()).unwrap();
+    assert_eq!(
+        (base.archive_sha256, base.image_sha256),
+        (Some(Sha256Digest::of(&image())), base.archive_sha256)
+    );
     assert_eq!(base.path, path.canonicalize().unwrap());
     let chunks: Vec<Sha256Digest> = image().chunks(256 << 10).map(Sha256Digest::of).collect();
     assert_eq!(base.digests.chunks(), chunks);
@@ -309,6 +318,7 @@ fn an_archive_that_unpacks_without_end_is_refused_early() {
     let job = decode::Job {
         path: &path,
         file: &file,
+        arriving: None,
         wanted: super::Wanted::Disk,
         format: Format::Gz,
         limit: 1 << 20,
@@ -338,13 +348,92 @@ fn a_spoilt_cache_entry_is_noticed_and_made_again() {
 }
 
 #[test]
+fn a_cached_image_that_was_touched_is_judged_by_its_digests() {
+    let world = World::new();
+    let path = world.put("base.xz", &xz(&[], &image()));
+    let entry = world.open(&path).unwrap().path;
+    let spoil = |offset: u64, byte: u8| {
+        let file = File::options().write(true).open(&entry).unwrap();
+        crate::block::host::write_all_at(&file, &[byte], offset).unwrap();
+    };
+    spoil(5000, 7);
+    assert_eq!(world.jobs_to_open(&path), ["check the cached image"], "touched, and still whole");
+    assert_eq!(world.jobs_to_open(&path), [""; 0], "known to be whole again");
+    spoil(5000, 8);
+    let again = ["check the cached image", "unpack the base image"];
+    assert_eq!(world.jobs_to_open(&path), again, "one byte is another");
+    assert!(std::fs::read(&entry).unwrap() == image());
+}
+
+#[test]
 fn what_a_killed_process_left_is_removed() {
     let world = World::new();
     std::fs::create_dir_all(world.cache.dir()).unwrap();
-    let left = world.cache.dir().join("unpack-abc.part");
+    let left = world.cache.dir().join("file-abc.img.part");
     std::fs::write(&left, b"half").unwrap();
+    let taken = world.cache.dir().join("file-def.img.part");
+    std::fs::write(&taken, b"half").unwrap();
+    let lock = File::create(world.cache.dir().join("file-def.lock")).unwrap();
+    lock.lock().unwrap();
     world.open(&world.put("base.xz", &xz(&[], &image()))).unwrap();
     assert!(!left.exists());
+    assert!(taken.exists(), "another process is at work on it");
+}
+
+#[test]
+fn the_cache_tells_what_it_holds_and_lets_go_of_it() {
+    use std::time::{Duration, SystemTime};
+    let world = World::new();
+    let (one, two) =
+        (world.put("one.xz", &xz(&[], &image())), world.put("two.gz", &pack("gzip", &["-c"], &image())));
+    let bases = [world.open(&one).unwrap(), world.open(&two).unwrap()];
+    let listed = world.cache.list();
+    let origins: Vec<&str> = listed.iter().map(|stored| stored.origin.as_str()).collect();
+    assert_eq!(
+        origins,
+        [two.canonicalize().unwrap().to_str().unwrap(), one.canonicalize().unwrap().to_str().unwrap()]
+    );
+    for stored in &listed {
+        assert_eq!((stored.image_len, stored.image_sha256), (image().len() as u64, bases[0].image_sha256));
+        assert!(stored.disk_bytes > 2 << 20 && stored.disk_bytes < 4 << 20, "{stored:?}");
+    }
+    let now = SystemTime::now();
+    let prune = |age, bytes| world.cache.prune(age, bytes, now + Duration::from_secs(3600)).unwrap();
+    assert_eq!(prune(Some(Duration::from_secs(7200)), None), Pruned::default());
+    assert_eq!(prune(None, Some(listed[0].disk_bytes * 2)), Pruned::default());
+    let pruned = prune(None, Some(listed[0].disk_bytes));
+    assert_eq!(pruned.images, listed[1..], "the one used longest ago");
+    assert!(!listed[1].path.exists() && listed[0].path.exists());
+    std::fs::write(world.cache.dir().join("get-abc.part"), b"the beginning").unwrap();
+    assert_eq!(world.cache.unfinished(), [13]);
+    std::fs::remove_file(&one).unwrap();
+    let pruned = prune(Some(Duration::from_secs(1800)), None);
+    assert_eq!(
+        (&pruned.images[..], pruned.leftovers),
+        (&listed[..1], 2),
+        "the image, the download, a note on one.xz"
+    );
+    assert!(world.cache.list().is_empty() && world.cache.unfinished().is_empty());
+    assert_eq!(bases[0].file.metadata().unwrap().len(), image().len() as u64, "who has it open keeps it");
+}
+
+#[test]
+fn verifying_the_cache_finds_one_bit_and_removes_its_image() {
+    let world = World::new();
+    let (one, two) =
+        (world.put("one.xz", &xz(&[], &image())), world.put("two.gz", &pack("gzip", &["-c"], &image())));
+    let (one, two) = (world.open(&one).unwrap(), world.open(&two).unwrap());
+    let (kept_date, file) = (
+        one.file.metadata().unwrap().modified().unwrap(),
+        File::options().write(true).open(&one.path).unwrap(),
+    );
+    crate::block::host::write_all_at(&file, &[6], 5000).unwrap();
+    file.set_modified(kept_date).unwrap();
+    let verdicts = world.cache.verify(&crate::base::Silent, &Interrupt::default()).unwrap();
+    let told: Vec<_> = verdicts.iter().map(|(stored, condition)| (stored.path.clone(), *condition)).collect();
+    assert_eq!(told, [(two.path.clone(), Condition::Whole), (one.path.clone(), Condition::Damaged)]);
+    assert_eq!(world.cache.list().len(), 1);
+    assert!(!one.path.exists());
 }
 
 #[test]

@@ -11,9 +11,10 @@ use std::time::{Duration, UNIX_EPOCH};
 use serde::{Deserialize, Serialize};
 
 use super::list::{self, Found};
-use super::{BoxError, DOCUMENT_LEN_MAX, Document, Error, FRESH, Options, Web, chain};
+use super::{BoxError, DOCUMENT_LEN_MAX, Error, FRESH, Options, Web, chain};
 use crate::base::{Civil, Interrupt, Sha256Digest};
 use crate::block::host;
+use crate::source::net::Document;
 
 const PART_PREFIX: &str = "fetch-";
 const PART_SUFFIX: &str = ".part";

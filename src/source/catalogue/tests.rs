@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::time::UNIX_EPOCH;
 
 use super::*;
+use crate::source::net::Document;
 
 const V4: &str = PUBLISHED[0];
 const V3: &str = PUBLISHED[1];

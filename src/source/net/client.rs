@@ -13,6 +13,7 @@ use reqwest::header::{
 use reqwest::{StatusCode, Url};
 use tokio::runtime::{Builder, Runtime};
 
+use super::address::{address, is_this_machine, shown};
 use super::document::{self, Document};
 use super::download::{self, Downloaded, Wanted};
 use super::error::{Error, Failure, Trouble};
@@ -29,17 +30,17 @@ const HEADER_LEN_MAX: usize = 1024;
 
 /// How patient a client is; tests make it small.
 #[derive(Clone, Debug)]
-pub(in crate::source) struct Patience {
+pub struct Patience {
     /// For a connection, name look-up and TLS included.
-    pub(in crate::source) connect: Duration,
+    pub connect: Duration,
     /// For the next byte.
-    pub(in crate::source) stall: Duration,
+    pub stall: Duration,
     /// Tries in a row without progress.
-    pub(in crate::source) tries: u32,
+    pub tries: u32,
     /// After the first of them. Twice as long after each further one.
-    pub(in crate::source) first_wait: Duration,
+    pub first_wait: Duration,
     /// No wait of ours is longer; the server's `Retry-After` may be, up to ten minutes.
-    pub(in crate::source) longest_wait: Duration,
+    pub longest_wait: Duration,
 }
 
 impl Default for Patience {
@@ -58,7 +59,7 @@ impl Default for Patience {
 /// Fetches things. The proxy variables (`HTTPS_PROXY`, `NO_PROXY`, …) and the system's certificates are respected;
 /// this machine itself is never asked by way of a proxy.
 #[derive(Debug)]
-pub(in crate::source) struct Client {
+pub struct Client {
     pub(super) patience: Patience,
     /// `None` when the network is off.
     runtime: Option<Runtime>,
@@ -69,10 +70,30 @@ impl Client {
     ///
     /// # Errors
     /// [`Error::Setup`].
-    pub(in crate::source) fn new(patience: Patience, offline: bool) -> Result<Self, Error> {
+    pub fn new(patience: Patience, offline: bool) -> Result<Self, Error> {
+        // An error only says that there is one already.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let runtime = if offline { None } else { Some(Builder::new_current_thread().enable_all().build()) };
         let runtime = runtime.transpose().map_err(|error| Error::Setup { reason: error.to_string() })?;
         Ok(Self { patience, runtime })
+    }
+
+    /// Is the network off?
+    pub(in crate::source) fn is_offline(&self) -> bool {
+        self.runtime.is_none()
+    }
+
+    /// Does the file at `url` still have this entity tag? Of one that has not, no more than its head is waited for.
+    ///
+    /// # Errors
+    /// Any but those of files and lengths.
+    pub(in crate::source) fn is_unchanged(
+        &self,
+        url: &str,
+        etag: &str,
+        interrupt: &Interrupt,
+    ) -> Result<bool, Error> {
+        document::is_unchanged(&self.session(url, interrupt)?, etag)
     }
 
     /// Fetches a small document, whole in memory. With the `etag` it had, it may be [`Document::Unchanged`].
@@ -152,35 +173,6 @@ impl Drop for Ending<'_> {
     fn drop(&mut self) {
         if self.is_whole { self.arrival.ended() } else { self.arrival.failed() }
     }
-}
-
-/// What may be asked for: http or https, with a host.
-fn address(text: &str) -> Result<Url, Error> {
-    let url = Url::parse(text)
-        .map_err(|error| Error::Address { url: text.to_owned(), reason: error.to_string() })?;
-    match url.scheme() {
-        "http" | "https" => Ok(url),
-        scheme => {
-            let reason = format!("found `{scheme}`, wanted http or https");
-            Err(Error::Address { url: shown(&url), reason })
-        }
-    }
-}
-
-fn is_this_machine(url: &Url) -> bool {
-    let host = url.host_str().unwrap_or_default();
-    let literal = host.trim_start_matches('[').trim_end_matches(']');
-    host == "localhost" || literal.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
-}
-
-/// A URL for people and records: no user name, no password.
-pub(super) fn shown(url: &Url) -> String {
-    let mut url = url.clone();
-    // Both fail only where there can be neither.
-    let _ = url.set_username("");
-    let _ = url.set_password(None);
-    url.set_fragment(None);
-    url.into()
 }
 
 /// What is below an error. An I/O error would pass over the one it wraps.

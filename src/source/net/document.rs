@@ -10,8 +10,8 @@ use super::retry::Retry;
 use crate::base::Silent;
 
 /// What became of a document.
-#[derive(Debug)]
-pub(in crate::source) enum Document {
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Document {
     /// It has the entity tag that was given.
     Unchanged,
     /// It is this.
@@ -20,8 +20,6 @@ pub(in crate::source) enum Document {
         bytes: Vec<u8>,
         /// Its entity tag, for the next time.
         etag: Option<String>,
-        /// Where it was found, after redirects.
-        url: String,
     },
 }
 
@@ -36,6 +34,25 @@ pub(super) fn fetch(
             Ok(document) => return Ok(document),
             Err(Failure::Final(error)) => return Err(error),
             Err(Failure::Again { trouble, after }) => retry.wait(trouble, after)?,
+        }
+    }
+}
+
+/// Asks for the file only if it is another one by now, and hangs up after the head of the answer.
+pub(super) fn is_unchanged(session: &Session<'_>, etag: &str) -> Result<bool, Error> {
+    let mut retry = Retry::new(session.patience, &session.shown, &Silent, session.interrupt);
+    loop {
+        let failure = match session.get(&[(IF_NONE_MATCH, etag)]) {
+            Ok(answer) => match answer.status() {
+                StatusCode::NOT_MODIFIED => return Ok(true),
+                StatusCode::OK => return Ok(answer.etag() == Some(etag)),
+                _ => answer.refused(),
+            },
+            Err(failure) => failure,
+        };
+        match failure {
+            Failure::Final(error) => return Err(error),
+            Failure::Again { trouble, after } => retry.wait(trouble, after)?,
         }
     }
 }
@@ -62,5 +79,5 @@ fn fetch_once(session: &Session<'_>, etag: Option<&str>, max_len_bytes: u64) -> 
     if header::is_web_page(&bytes) == Some(true) {
         return Err(answer.web_page());
     }
-    Ok(Document::Fresh { bytes, etag: answer.etag().map(str::to_owned), url: answer.url() })
+    Ok(Document::Fresh { bytes, etag: answer.etag().map(str::to_owned) })
 }

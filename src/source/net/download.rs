@@ -12,9 +12,10 @@
 
 use std::path::Path;
 
+use reqwest::StatusCode;
 use reqwest::header::{HeaderName, IF_RANGE, RANGE};
-use reqwest::{StatusCode, Url};
 
+use super::address::name_of;
 use super::client::{Answer, Session};
 use super::error::{Error, Failure, Trouble};
 use super::header::{self, ContentRange};
@@ -87,12 +88,6 @@ pub(super) fn fetch(
         }
         retry.wait(trouble, after)?;
     }
-}
-
-/// The last part of the path that is not empty, or the host.
-fn name_of(url: &Url) -> &str {
-    let last = url.path().rsplit('/').find(|part| !part.is_empty());
-    last.or(url.host_str()).unwrap_or_default()
 }
 
 /// One file under way.
@@ -306,12 +301,11 @@ impl Job<'_> {
         Error::Length { url: self.session.shown.clone(), found_bytes, or_more, wanted_bytes }.into()
     }
 
-    /// Begins again: first the file, then the news.
+    /// Begins again: first the news, then the file, so that no reader takes the end of the emptied file for the end.
     fn empty(&mut self) -> Result<(), Error> {
-        self.partial.empty()?;
-        self.resumed_from = 0;
         self.arrival.restarted();
-        Ok(())
+        self.resumed_from = 0;
+        self.partial.empty()
     }
 
     fn downloaded(self) -> Downloaded {

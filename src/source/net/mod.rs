@@ -3,6 +3,7 @@
 //!
 //! | part       | does                                                                       |
 //! |------------|----------------------------------------------------------------------------|
+//! | `address`  | what may be asked for, and what is shown of it                              |
 //! | `client`   | one request: connects, waits with one eye on Ctrl-C, follows redirects      |
 //! | `redirect` | which redirects are followed                                               |
 //! | `header`   | what answers say of themselves                                             |
@@ -18,6 +19,7 @@
 //! Verifies no digest: a server that sends other bytes under the same length and entity tag is found out by whoever
 //! hashes the file.
 
+mod address;
 mod client;
 mod document;
 mod download;
@@ -27,9 +29,10 @@ mod partial;
 mod redirect;
 mod retry;
 
-pub(in crate::source) use self::client::{Client, Patience};
-pub(in crate::source) use self::document::Document;
-pub(in crate::source) use self::download::{Downloaded, Wanted};
+pub(in crate::source) use self::address::{beside, file_name, without_secrets};
+pub use self::client::{Client, Patience};
+pub use self::document::Document;
+pub(in crate::source) use self::download::Wanted;
 pub use self::error::{Error, Trouble};
 pub(in crate::source) use self::partial::record_path;
 

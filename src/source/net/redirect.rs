@@ -29,7 +29,7 @@ pub(super) fn policy() -> Policy {
 
 /// May `next` follow on the addresses asked so far, of which the first is the one wanted?
 fn judge(previous: &[Url], next: &Url) -> Result<(), Refusal> {
-    let shown = super::client::shown(next);
+    let shown = super::address::shown(next);
     if !matches!(next.scheme(), "http" | "https") {
         return Err(Refusal::Scheme(shown));
     }

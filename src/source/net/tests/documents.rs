@@ -14,9 +14,9 @@ fn a_document_comes_whole_and_unchanged_the_second_time() {
     let body = data(LEN, 1);
     world.server.serve(LIST, Reply::redirect("/moved"));
     world.server.serve("/moved", Reply::file(&body).tag(TAG));
-    let Document::Fresh { bytes, etag, url } = fetch(&world, None, LEN as u64).unwrap() else { panic!() };
+    let Document::Fresh { bytes, etag } = fetch(&world, None, LEN as u64).unwrap() else { panic!() };
     assert!(bytes == body);
-    assert_eq!((etag.as_deref(), url), (Some(TAG), world.server.url("/moved")));
+    assert_eq!(etag.as_deref(), Some(TAG));
     assert!(matches!(fetch(&world, Some(TAG), 10), Ok(Document::Unchanged)));
     assert_eq!(world.server.requests("/moved")[1].if_none_match.as_deref(), Some(TAG));
     assert!(matches!(fetch(&world, Some("\"old\""), LEN as u64), Ok(Document::Fresh { .. })));
@@ -78,4 +78,18 @@ fn a_document_nobody_has_or_nobody_changed_without_being_asked_is_an_error() {
     assert!(matches!(fetch(&world, None, 1000), Err(Error::Status { .. })));
     world.server.serve(LIST, Reply::status(304).body(b""));
     assert!(matches!(fetch(&world, None, 1000), Err(Error::Status { .. })));
+}
+
+#[test]
+fn a_file_is_known_to_be_unchanged_without_fetching_it() {
+    let world = World::new();
+    let body = data(LEN, 1);
+    let ask = |etag| world.client.is_unchanged(&world.server.url(LIST), etag, &world.interrupt);
+    world.server.script(LIST, [Reply::status(503), Reply::file(&body).tag(TAG)]);
+    assert!(ask(TAG).unwrap());
+    assert!(!ask("\"old\"").unwrap());
+    assert!(matches!(
+        world.client.is_unchanged(&world.server.url("/gone"), TAG, &world.interrupt),
+        Err(Error::Status { .. })
+    ));
 }

@@ -3,8 +3,6 @@
 mod documents;
 mod downloads;
 mod resumed;
-#[path = "../../../../tests/support/server.rs"]
-mod server;
 mod spoilt;
 
 use std::fs;
@@ -12,11 +10,12 @@ use std::path::PathBuf;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use self::server::{Reply, Server};
+use super::download::Downloaded;
 use super::partial::Known;
 use super::*;
 use crate::base::{Interrupt, Progress};
 use crate::source::arrival::{Arrival, Next};
+use crate::source::server::{self, Reply, Server};
 
 const TAG: &str = "\"one\"";
 const DATE: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
