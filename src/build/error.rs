@@ -2,9 +2,10 @@
 
 use std::path::PathBuf;
 
-use crate::base::{ByteLen, ImagePath, Interrupted};
+use crate::base::{ByteLen, ImagePath, Interrupted, Sha256Digest};
 use crate::block::redo;
 use crate::image::{ext4, fat, table};
+use crate::source::catalogue;
 use crate::{block, plan, sink, source};
 
 /// Why a build stopped. Unless a variant says otherwise, no target was touched.
@@ -14,15 +15,51 @@ pub enum Error {
     /// The base image could not be opened or unpacked.
     #[error("cannot use the base image {}", path.display())]
     Base {
-        /// The file as the user named it.
+        /// The file as the user named it, or the URL.
         path: PathBuf,
         /// Why.
         #[source]
         source: Box<source::Error>,
     },
-    /// The profile asks for a base that this version cannot get.
-    #[error("the profile names its base image by `{0}`, and this version reads local files only")]
-    NoDownload(&'static str),
+    /// The catalogue could not be read, or has no such image.
+    #[error(transparent)]
+    Catalogue(Box<catalogue::Error>),
+    /// The lock is no lock.
+    #[error("{}:{line}: {reason}", path.display())]
+    BadLock {
+        /// The lock.
+        path: PathBuf,
+        /// The line at fault, counted from one.
+        line: usize,
+        /// What was found, what was wanted.
+        reason: String,
+    },
+    /// Only what is in the lock was to be used.
+    #[error("`{name}` is not in `{}`", path.display())]
+    NotLocked {
+        /// What the profile calls the image.
+        name: String,
+        /// The lock.
+        path: PathBuf,
+    },
+    /// Profile and lock contradict each other.
+    #[error("the profile wants `{name}` with SHA-256 {wanted}, `{}` has it with {found}", path.display())]
+    LockDiffers {
+        /// What the profile calls the image.
+        name: String,
+        /// The lock.
+        path: PathBuf,
+        /// What the lock says.
+        found: Sha256Digest,
+        /// What the profile says.
+        wanted: Sha256Digest,
+    },
+    /// Nobody says what the image is.
+    #[error("what `{name}` is could not be found out")]
+    Unsettled {
+        /// What the profile calls the image.
+        name: String,
+    },
     /// The partition table is no use.
     #[error("the partition table cannot be used")]
     Table(#[from] table::Error),

@@ -8,11 +8,13 @@
 //! its own, so the order and the number of threads cannot show in the bytes.
 
 mod apply;
+pub mod base;
 pub mod check;
 pub mod disk;
 mod error;
 mod facts;
 mod layout;
+pub mod lock_file;
 mod manifest;
 mod press;
 pub mod seed_file;
@@ -20,14 +22,13 @@ mod system;
 mod verify;
 
 use std::collections::BTreeSet;
-use std::path::Path;
 use std::sync::Arc;
 
-use crate::base::{Interrupt, Progress};
 use crate::block::{FileDevice, Overlay};
-use crate::plan::{Cluster, ImageSource, NodePlan, OsFacts, Seed, more_paths, resolve, wanted_paths};
-use crate::source::{self, BaseImage, Cache};
+use crate::plan::{Cluster, NodePlan, OsFacts, Seed, more_paths, resolve, wanted_paths};
+use crate::source::BaseImage;
 
+pub use base::Bases;
 pub use error::Error;
 pub use manifest::{EditEntry, Manifest, NodeEntry};
 pub use press::{Output, Pressed, press};
@@ -40,7 +41,7 @@ const FACT_ROUNDS: usize = 8;
 
 /// A base image, opened, unpacked if need be, and asked what it is.
 pub struct Opened {
-    /// The file name that the user gave, without the folder.
+    /// The name of its file, without folder or address.
     name: String,
     base: BaseImage,
     device: Arc<FileDevice>,
@@ -49,26 +50,13 @@ pub struct Opened {
     pub facts: OsFacts,
 }
 
-/// Opens the base of `cluster`. `image` takes the place of the profile's `image.path`.
+/// Opens the base of `cluster`.
 ///
 /// # Errors
-/// When the file cannot be read or unpacked, is not what the profile pins, or holds no system known here.
-pub fn open(
-    cluster: &Cluster,
-    image: Option<&Path>,
-    cache: &Cache,
-    progress: &dyn Progress,
-    interrupt: &Interrupt,
-) -> Result<Opened, Error> {
-    let path = match (image, &cluster.image.source) {
-        (Some(path), _) => path,
-        (None, ImageSource::Path(path)) => path.as_path(),
-        (None, ImageSource::Url(_)) => return Err(Error::NoDownload("url")),
-        (None, ImageSource::Os(_)) => return Err(Error::NoDownload("os")),
-    };
-    let base = source::open_base(path, cache, cluster.image.sha256, progress, interrupt)
-        .map_err(|source| Error::Base { path: path.to_owned(), source: Box::new(source) })?;
-    let host = |source| Error::Host { verb: "read", path: path.to_owned(), source };
+/// As for [`base::open`], and when the image holds no system known here.
+pub fn open(cluster: &Cluster, bases: &Bases<'_>) -> Result<Opened, Error> {
+    let base::Base { name, image: base } = base::open(&cluster.image, bases)?;
+    let host = |source| Error::Host { verb: "read", path: base.path.clone(), source };
     let device = FileDevice::new(base.file.try_clone().map_err(host)?).map_err(host)?;
     let device = Arc::new(device);
     let layout = Layout::read(&device)?;
@@ -89,7 +77,6 @@ pub fn open(
         }
         facts::read_more(&mut system, &mut facts.tree, &more)?;
     }
-    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     Ok(Opened { name, base, device, layout, facts })
 }
 

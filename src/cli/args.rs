@@ -2,10 +2,12 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::builder::FalseyValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::base::ByteLen;
 use crate::build::disk::Part;
 
 /// Press one Raspberry Pi OS image into many: one finished image per node of a cluster.
@@ -30,7 +32,7 @@ Exit status: 0 done; 1 failed, target untouched; 2 usage or a faulty profile; 3 
 /// Options of every verb.
 #[derive(Clone, Debug, Args)]
 pub(super) struct Global {
-    /// Print data as JSON on standard output.
+    /// Print data as JSON on standard output; progress and notes as JSON, one object a line, on standard error.
     #[arg(long, global = true)]
     pub(super) json: bool,
 
@@ -38,7 +40,7 @@ pub(super) struct Global {
     #[arg(long, short, global = true)]
     pub(super) quiet: bool,
 
-    /// Where unpacked base images are kept [default: the user's cache directory].
+    /// Where downloaded and unpacked images are kept [default: the user's cache directory].
     #[arg(long, global = true, env = "CARDPRESS_CACHE", value_name = "DIR")]
     pub(super) cache: Option<PathBuf>,
 
@@ -61,6 +63,18 @@ pub(super) enum Command {
     /// name goes into a profile as `image.os`. The catalogue is kept in the cache, and asked for again after a day.
     #[command(after_help = IMAGES_HELP)]
     Images(Images),
+    /// Download images into the cache, verified and unpacked.
+    ///
+    /// Everything after works with the network off. A download that was cut off goes on where it stopped, also after
+    /// a crash; what is not as catalogue, profile or lock say is removed. Prints where each raw image is.
+    #[command(after_help = FETCH_HELP)]
+    Fetch(Fetch),
+    /// Pin the image that a profile names, in cardpress.lock beside it.
+    ///
+    /// `plan` and `build` pin an image, too, when they first meet it, and use the same from then on; with --locked they
+    /// take nothing that is not pinned. Keep the lock with the profile.
+    #[command(after_help = LOCK_HELP)]
+    Lock(Lock),
     /// Show what would change on each node, as a diff; write no image.
     ///
     /// Checks the profile against the base image on the way. Secrets are shown as ***. The seed of all secrets is
@@ -87,6 +101,8 @@ pub(super) enum Command {
     /// be read-only; it may also be an archive, or a filesystem without a partition table.
     #[command(after_help = CHECK_HELP)]
     Check(Check),
+    /// What was downloaded and unpacked: show it, check it, remove it.
+    Cache(Cache),
 }
 
 const IMAGES_HELP: &str = "\
@@ -140,6 +156,82 @@ pub(super) enum Variant {
     Full,
 }
 
+const FETCH_HELP: &str = "\
+Examples:
+  cardpress fetch raspios-lite-arm64             the newest; `cardpress images` shows the names
+  cardpress fetch raspios-lite-arm64@2026-06-18  this release
+  cardpress fetch swarm.toml                     what the profile names, as cardpress.lock pins it
+  cardpress fetch https://example.org/x.img.xz   checked against x.img.xz.sha256 where there is one
+
+Proxies: HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY are respected, as is the system's certificate store.";
+
+#[derive(Clone, Debug, Args)]
+pub(super) struct Fetch {
+    /// Names of the catalogue, addresses, profiles.
+    #[arg(required = true, value_name = "IMAGE|PROFILE")]
+    pub(super) what: Vec<String>,
+
+    /// Of profiles, only what is in cardpress.lock.
+    #[arg(long)]
+    pub(super) locked: bool,
+}
+
+const LOCK_HELP: &str = "\
+Examples:
+  cardpress lock swarm.toml            pin what is not pinned yet
+  cardpress lock --update swarm.toml   move on to what the catalogue has now
+  cardpress build --locked swarm.toml  in CI: this image or none";
+
+#[derive(Clone, Debug, Args)]
+pub(super) struct Lock {
+    /// The profiles.
+    #[arg(required = true, value_name = "PROFILE")]
+    pub(super) profiles: Vec<PathBuf>,
+
+    /// Move on to the newest, however new the kept catalogue is.
+    #[arg(long)]
+    pub(super) update: bool,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(super) struct Cache {
+    #[command(subcommand)]
+    pub(super) what: CacheVerb,
+}
+
+#[derive(Clone, Debug, Subcommand)]
+pub(super) enum CacheVerb {
+    /// Show what is in the cache, the image used last first.
+    List,
+    /// Remove what was not used for long, what is too much, and what is left of downloads that nobody is at work on.
+    Prune(Prune),
+    /// Show where the cache is.
+    Path,
+    /// Read every image through; remove those that are not what they were.
+    Verify,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(super) struct Prune {
+    /// Remove images not used for so long: 30d, 12h, 90m.
+    #[arg(long, value_name = "AGE", value_parser = age)]
+    pub(super) older_than: Option<Duration>,
+
+    /// Remove the images used longest ago until the others take no more than this on the disk: 20GiB; 0 for all.
+    #[arg(long, value_name = "SIZE")]
+    pub(super) max_size: Option<ByteLen>,
+}
+
+/// A number and d, h, m or s.
+fn age(text: &str) -> Result<Duration, String> {
+    let seconds = [("d", 86_400), ("h", 3600), ("m", 60), ("s", 1)]
+        .into_iter()
+        .find_map(|(unit, seconds)| text.strip_suffix(unit)?.parse::<u64>().ok()?.checked_mul(seconds));
+    seconds
+        .map(Duration::from_secs)
+        .ok_or_else(|| format!("found `{text}`, wanted an age such as 30d, 12h or 90m"))
+}
+
 const FS_HELP: &str = "\
 Commands, one as arguments or one a line of a script (POSIX shell quoting, # comments):
   ls [-l] [-R] PATH          cat PATH                 get PATH LOCAL          put LOCAL PATH
@@ -186,9 +278,13 @@ pub(super) struct Subject {
     #[arg(long = "node", value_name = "NAME")]
     pub(super) nodes: Vec<String>,
 
-    /// Use this base image instead of the profile's image.path: .img, .img.xz, .img.gz, .img.zst or .zip.
+    /// Use this base image instead of the one the profile names: .img, .img.xz, .img.gz, .img.zst or .zip.
     #[arg(long, value_name = "FILE")]
     pub(super) image: Option<PathBuf>,
+
+    /// Use the image in cardpress.lock beside the profile, and no other; refuse what is not in it.
+    #[arg(long, conflicts_with = "image")]
+    pub(super) locked: bool,
 
     /// Take the seed of all secrets from this file [default: .cardpress/seed beside the profile, made when
     /// missing].

@@ -3,12 +3,15 @@
 
 mod args;
 mod build;
+mod cache;
 mod catalogue;
 mod check;
 mod config;
 mod diff;
+mod fetch;
 mod fs;
 mod images;
+mod lock;
 mod plan;
 mod report;
 mod subject;
@@ -37,6 +40,9 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let ui = ui::Ui::new(&cli.global);
     let result = match &cli.command {
         Command::Images(args) => images::run(args, &cli.global, &ui),
+        Command::Fetch(args) => fetch::run(args, &cli.global, &ui),
+        Command::Lock(args) => lock::run(args, &cli.global, &ui),
+        Command::Cache(args) => cache::run(args, &cli.global, &ui),
         Command::Build(args) => build::run(args, &cli.global, &ui),
         Command::Plan(args) => plan::run(args, &cli.global, &ui),
         Command::Fs(args) => fs::run(args, &cli.global, &ui),

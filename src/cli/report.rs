@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use crate::build::disk::InPlaceError;
 use crate::plan::profile;
-use crate::source::catalogue;
+use crate::source::{catalogue, net};
 use crate::{build, source};
 
 /// Why a verb stopped.
@@ -31,6 +31,9 @@ impl From<build::Error> for Failure {
     fn from(error: build::Error) -> Self {
         match error {
             build::Error::Plan(_)
+            | build::Error::BadLock { .. }
+            | build::Error::NotLocked { .. }
+            | build::Error::LockDiffers { .. }
             | build::Error::NoSuchNode { .. }
             | build::Error::NoSuchPartition { .. } => Self::Usage(error.into()),
             _ => Self::Other(error.into()),
@@ -79,7 +82,21 @@ fn chain(error: &anyhow::Error) -> String {
 fn hint(cause: &(dyn std::error::Error + 'static)) -> Option<&'static str> {
     match find::<source::Error>(cause) {
         Some(source::Error::Digest { .. }) => {
-            return Some("download the image again, or correct image.sha256 if another image is meant");
+            return Some(
+                "download the image again, correct image.sha256 if another image is meant, or move on with \
+                 `cardpress lock --update`",
+            );
+        }
+        Some(source::Error::NoSpace { .. }) => {
+            return Some(
+                "`cardpress cache prune --older-than 30d` makes room; --cache DIR names another disk",
+            );
+        }
+        Some(source::Error::Net(net::Error::Offline { .. })) => {
+            return Some("`cardpress fetch` beforehand, with the network, fills the cache");
+        }
+        Some(source::Error::Net(net::Error::Status { .. })) => {
+            return Some("if the release is gone, `cardpress lock --update` moves on to the newest one");
         }
         Some(source::Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
             return Some("image.path begins at the folder of the profile; --image FILE names another base");
@@ -113,8 +130,12 @@ fn hint(cause: &(dyn std::error::Error + 'static)) -> Option<&'static str> {
         _ => {}
     }
     match find::<build::Error>(cause)? {
-        build::Error::NoDownload(_) => Some(
-            "download the image yourself and name it with image.path in the profile, or with --image FILE",
+        build::Error::NotLocked { .. } => Some("`cardpress lock PROFILE` pins what the profile names"),
+        build::Error::LockDiffers { .. } => {
+            Some("if the profile is right, `cardpress lock PROFILE` moves on to what it wants")
+        }
+        build::Error::BadLock { .. } => Some(
+            "delete the lock, or take it from the repository again; `cardpress lock PROFILE` makes a new one",
         ),
         build::Error::Plan(_) => {
             Some("`cardpress plan PROFILE` checks a profile against an image and writes nothing")

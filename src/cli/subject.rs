@@ -4,12 +4,14 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, anyhow};
 
-use crate::build::{self, Opened, seed_file};
+use crate::build::{self, Bases, Opened, lock_file, seed_file};
 use crate::plan::profile::{self, Surroundings};
 use crate::plan::{Cluster, NodePlan};
-use crate::source::{Cache, Client, Patience};
+use crate::source::catalogue::Place;
+use crate::source::{Cache, Client, Patience, Tools};
 
 use super::args::{Global, Subject};
+use super::catalogue;
 use super::report::Failure;
 use super::ui::Ui;
 
@@ -21,18 +23,62 @@ pub(super) struct Prepared {
     pub(super) plans: Vec<NodePlan>,
 }
 
-pub(super) fn prepare(subject: &Subject, global: &Global, ui: &Ui) -> Result<Prepared, Failure> {
-    let loaded = profile::load(&subject.profile, &Host).map_err(Failure::Profile)?;
+/// Where the images of a profile come from.
+pub(super) struct Source {
+    image: Option<PathBuf>,
+    cache: Cache,
+    client: Client,
+    catalogue: Place,
+    lock: PathBuf,
+    is_locked: bool,
+}
+
+impl Source {
+    pub(super) fn new(
+        profile: &Path,
+        image: Option<&Path>,
+        is_locked: bool,
+        global: &Global,
+    ) -> Result<Self, Failure> {
+        Ok(Self {
+            image: image.map(Path::to_owned),
+            cache: Cache::at(cache_folder(global)?),
+            client: client(global)?,
+            catalogue: catalogue::place(global)?,
+            lock: lock_file::beside(profile),
+            is_locked,
+        })
+    }
+
+    pub(super) fn bases<'s>(&'s self, ui: &'s Ui) -> Bases<'s> {
+        let (cache, client) = (&self.cache, &self.client);
+        Bases {
+            image: self.image.as_deref(),
+            tools: Tools { cache, client, progress: ui, interrupt: &ui.interrupt },
+            catalogue: &self.catalogue,
+            lock: &self.lock,
+            is_locked: self.is_locked,
+        }
+    }
+}
+
+/// Reads a profile, and says what there is to say about it.
+pub(super) fn read_profile(path: &Path, ui: &Ui) -> Result<Cluster, Failure> {
+    let loaded = profile::load(path, &Host).map_err(Failure::Profile)?;
     for warning in &loaded.warnings {
         ui.say(&format!("warning: {warning}"));
     }
-    let cluster = loaded.cluster;
+    Ok(loaded.cluster)
+}
+
+pub(super) fn prepare(subject: &Subject, global: &Global, ui: &Ui) -> Result<Prepared, Failure> {
+    let cluster = read_profile(&subject.profile, ui)?;
     let seed = match &subject.seed_file {
         Some(path) => seed_file::read(path)?,
         None => seed_file::read_or_make(&seed_file::beside(&subject.profile))?,
     };
-    let cache = Cache::at(cache_folder(global)?);
-    let opened = build::open(&cluster, subject.image.as_deref(), &cache, ui, &ui.interrupt)?;
+    let source = Source::new(&subject.profile, subject.image.as_deref(), subject.locked, global)?;
+    let opened = build::open(&cluster, &source.bases(ui))?;
     let plans = build::choose(build::plan(&cluster, &opened, &seed)?, &subject.nodes)?;
     Ok(Prepared { cluster, opened, plans })
 }

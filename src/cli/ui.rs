@@ -1,21 +1,48 @@
-//! Talk on standard error: progress bars on a terminal, plain lines elsewhere.
+//! Talk on standard error: progress bars on a terminal, plain lines elsewhere, JSON where it is asked for.
 
 use std::io::{self, IsTerminal, Write};
-use std::sync::Mutex;
-use std::time::Duration;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde_json::json;
 
-use crate::base::{Interrupt, Progress};
+use crate::base::{ByteLen, Interrupt, Progress};
 
 use super::args::Global;
 use super::report::Failure;
 
+/// Between two lines about the same job, where there is no terminal.
+const LINES_APART: Duration = Duration::from_secs(10);
+/// Between two events about the same job.
+const EVENTS_APART: Duration = Duration::from_secs(1);
+
 pub(super) struct Ui {
-    quiet: bool,
-    bar: Mutex<Option<ProgressBar>>,
+    manner: Manner,
+    job: Mutex<Option<Job>>,
     /// Raised by Ctrl-C.
     pub(super) interrupt: Interrupt,
+}
+
+/// How talk looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Manner {
+    Quiet,
+    /// On a terminal: bars that move.
+    Bars,
+    Lines,
+    /// One JSON object a line.
+    Events,
+}
+
+/// What takes its time just now.
+struct Job {
+    what: String,
+    total_bytes: Option<u64>,
+    done_bytes: u64,
+    began: Instant,
+    told: Instant,
+    bar: Option<ProgressBar>,
 }
 
 impl Ui {
@@ -25,22 +52,62 @@ impl Ui {
         // Without a handler Ctrl-C would end the program at once and leave temporary files; that is all that is
         // lost, so a failure to install one is no reason to stop.
         let _ = ctrlc::set_handler(move || raised.raise());
-        Self { quiet: global.quiet, bar: Mutex::new(None), interrupt }
+        let manner = match (global.quiet, global.json, io::stderr().is_terminal()) {
+            (true, ..) => Manner::Quiet,
+            (_, true, _) => Manner::Events,
+            (_, _, true) => Manner::Bars,
+            _ => Manner::Lines,
+        };
+        Self { manner, job: Mutex::new(None), interrupt }
     }
 
     /// A line for the person who waits.
     pub(super) fn say(&self, line: &str) {
-        if self.quiet {
-            return;
+        match self.manner {
+            Manner::Quiet => {}
+            Manner::Events => eprint_line(&json!({ "event": "note", "text": line }).to_string()),
+            Manner::Lines => eprint_line(line),
+            Manner::Bars => match self.job().as_ref().and_then(|job| job.bar.as_ref()) {
+                Some(bar) => bar.suspend(|| eprint_line(line)),
+                None => eprint_line(line),
+            },
         }
-        match self.bar.lock() {
-            Ok(bar) if bar.is_some() => {
-                if let Some(bar) = bar.as_ref() {
-                    bar.suspend(|| eprint_line(line));
-                }
-            }
-            _ => eprint_line(line),
-        }
+    }
+
+    fn job(&self) -> MutexGuard<'_, Option<Job>> {
+        self.job.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Job {
+    /// Bytes each second, and seconds left.
+    fn pace(&self, now: Instant) -> (Option<u64>, Option<u64>) {
+        let millis = u64::try_from(now.duration_since(self.began).as_millis()).unwrap_or(u64::MAX);
+        let rate = self.done_bytes.saturating_mul(1000).checked_div(millis).filter(|rate| *rate > 0);
+        let left = self.total_bytes.map(|total| total.saturating_sub(self.done_bytes));
+        (rate, left.zip(rate).map(|(left, rate)| left.div_ceil(rate)))
+    }
+
+    /// `download x.img.xz: 120 MiB of 433 MiB, 12 MiB/s, 26 s left`
+    fn line(&self, now: Instant) -> String {
+        let (rate, left) = self.pace(now);
+        let mut line = format!("{}: {}", self.what, ByteLen(self.done_bytes));
+        line += &self.total_bytes.map_or_else(String::new, |total| format!(" of {}", ByteLen(total)));
+        line += &rate.map_or_else(String::new, |rate| format!(", {}/s", ByteLen(rate)));
+        line + &left.map_or_else(String::new, |seconds| format!(", {seconds} s left"))
+    }
+
+    fn event(&self, event: &str, now: Instant) -> String {
+        let (rate, left) = self.pace(now);
+        json!({
+            "event": event,
+            "what": self.what,
+            "done_bytes": self.done_bytes,
+            "total_bytes": self.total_bytes,
+            "bytes_per_second": rate,
+            "seconds_left": left,
+        })
+        .to_string()
     }
 }
 
@@ -66,44 +133,82 @@ pub(super) fn print_bytes(bytes: &[u8]) -> Result<(), Failure> {
 
 impl Progress for Ui {
     fn start(&self, what: &str, total_bytes: Option<u64>) {
-        if self.quiet {
-            return;
+        let now = Instant::now();
+        let (what, done_bytes) = (what.to_owned(), 0);
+        let mut job = Job { what, total_bytes, done_bytes, began: now, told: now, bar: None };
+        match self.manner {
+            Manner::Quiet => return,
+            Manner::Lines => eprint_line(&job.what),
+            Manner::Events => eprint_line(&job.event("start", now)),
+            Manner::Bars => job.bar = Some(bar(&job.what, total_bytes)),
         }
-        if !io::stderr().is_terminal() {
-            return self.say(what);
-        }
-        let bar = ProgressBar::with_draw_target(total_bytes, ProgressDrawTarget::stderr_with_hz(10));
-        let template = match total_bytes {
-            Some(_) => "{msg} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta}",
-            None => "{msg} {spinner} {bytes} {elapsed}",
-        };
-        bar.set_style(ProgressStyle::with_template(template).unwrap_or(ProgressStyle::default_bar()));
-        bar.set_message(what.to_owned());
-        bar.enable_steady_tick(Duration::from_millis(200));
-        if let Ok(mut slot) = self.bar.lock()
-            && let Some(earlier) = slot.replace(bar)
-        {
+        if let Some(Job { bar: Some(earlier), .. }) = self.job().replace(job) {
             earlier.finish_and_clear();
         }
     }
 
     fn advance(&self, bytes: u64) {
-        if let Ok(bar) = self.bar.lock()
-            && let Some(bar) = bar.as_ref()
-        {
-            bar.inc(bytes);
+        let mut job = self.job();
+        let Some(job) = job.as_mut() else { return };
+        job.done_bytes = job.done_bytes.saturating_add(bytes);
+        if let Some(bar) = &job.bar {
+            return bar.inc(bytes);
+        }
+        let now = Instant::now();
+        let apart = if self.manner == Manner::Events { EVENTS_APART } else { LINES_APART };
+        if now.duration_since(job.told) < apart {
+            return;
+        }
+        job.told = now;
+        match self.manner {
+            Manner::Events => eprint_line(&job.event("progress", now)),
+            _ => eprint_line(&job.line(now)),
         }
     }
 
     fn finish(&self) {
-        if let Ok(mut bar) = self.bar.lock()
-            && let Some(bar) = bar.take()
-        {
+        let Some(job) = self.job().take() else { return };
+        if let Some(bar) = &job.bar {
             bar.finish_and_clear();
+        }
+        if self.manner == Manner::Events {
+            eprint_line(&job.event("finish", Instant::now()));
         }
     }
 
     fn note(&self, text: &str) {
         self.say(text);
+    }
+}
+
+fn bar(what: &str, total_bytes: Option<u64>) -> ProgressBar {
+    let bar = ProgressBar::with_draw_target(total_bytes, ProgressDrawTarget::stderr_with_hz(10));
+    let template = match total_bytes {
+        Some(_) => "{msg} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta}",
+        None => "{msg} {spinner} {bytes} {bytes_per_sec} {elapsed}",
+    };
+    bar.set_style(ProgressStyle::with_template(template).unwrap_or(ProgressStyle::default_bar()));
+    bar.set_message(what.to_owned());
+    bar.enable_steady_tick(Duration::from_millis(200));
+    bar
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_tells_how_much_how_fast_and_how_long() {
+        let began = Instant::now();
+        let what = "download x".to_owned();
+        let mut job =
+            Job { what, total_bytes: Some(30 << 20), done_bytes: 10 << 20, began, told: began, bar: None };
+        let now = began + Duration::from_secs(5);
+        assert_eq!(job.line(now), "download x: 10 MiB of 30 MiB, 2 MiB/s, 10 s left");
+        assert_eq!(job.line(began), "download x: 10 MiB of 30 MiB");
+        let event: serde_json::Value = serde_json::from_str(&job.event("progress", now)).unwrap();
+        assert_eq!((&event["bytes_per_second"], &event["seconds_left"]), (&json!(2 << 20), &json!(10)));
+        job.total_bytes = None;
+        assert_eq!(job.line(now), "download x: 10 MiB, 2 MiB/s");
     }
 }

@@ -31,7 +31,7 @@ pub use self::cache::{Cache, Condition, Pruned, Stored};
 pub use self::error::Error;
 pub use self::file::{format_of, open_any, open_base, open_base_and_hash};
 pub use self::format::Format;
-pub use self::net::{Client, Patience};
+pub use self::net::{Client, Patience, without_secrets};
 pub use self::remote::{RemoteImage, open_remote};
 
 /// No card that a Raspberry Pi image is made for is worth unpacking more: 64 GiB.

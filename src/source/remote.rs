@@ -47,6 +47,18 @@ impl RemoteImage {
         let url = url.to_owned();
         Self { url, archive_len: None, archive_sha256: None, image_len: None, image_sha256: None }
     }
+
+    /// The address without user name and password.
+    #[must_use]
+    pub fn url_without_secrets(&self) -> String {
+        net::without_secrets(&self.url)
+    }
+
+    /// The name of the file at the address.
+    #[must_use]
+    pub fn file_name(&self) -> String {
+        net::file_name(&self.url)
+    }
 }
 
 /// Opens the image: from the cache where it is there, else from the web by way of the cache.
@@ -143,7 +155,7 @@ impl Fetch<'_> {
         match client.document(&url, None, sums::LEN_MAX, interrupt) {
             Ok(net::Document::Fresh { bytes, .. }) => {
                 let text = String::from_utf8_lossy(&bytes);
-                Ok(sums::digest_of(&text, &net::file_name(&self.image.url)))
+                Ok(sums::digest_of(&text, &self.image.file_name()))
             }
             // Not every server has one; what they say instead differs.
             Ok(net::Document::Unchanged) | Err(net::Error::Status { .. } | net::Error::WebPage { .. }) => {
@@ -196,7 +208,7 @@ impl Fetch<'_> {
             });
             let downloaded = client.download(&wanted, &path, &arrival, progress, &stop);
             if let Ok(downloaded) = &downloaded {
-                late.show(&format!("unpack {}", net::file_name(&self.image.url)), downloaded.len_bytes);
+                late.show(&format!("unpack {}", self.image.file_name()), downloaded.len_bytes);
             }
             let unpacked = unpacking.join();
             late.hide();
@@ -289,7 +301,7 @@ impl Fetch<'_> {
         if let (Some(missing_bytes), Some(image)) = (missing_bytes, image) {
             self.tools.progress.note(&format!(
                 "{}: {} to download, {} unpacked; `{}` has {} free",
-                net::file_name(&self.image.url),
+                self.image.file_name(),
                 ByteLen(missing_bytes),
                 ByteLen(image),
                 cache.dir().display(),
@@ -393,9 +405,8 @@ impl Fetch<'_> {
         Error::Unpack { path: self.shown().into(), source }
     }
 
-    /// The address without user name and password.
     fn shown(&self) -> String {
-        net::without_secrets(&self.image.url)
+        self.image.url_without_secrets()
     }
 }
 

@@ -40,8 +40,9 @@ pub(super) fn shown(url: &Url) -> String {
     url.into()
 }
 
-/// The same for a text that may be none.
-pub(in crate::source) fn without_secrets(text: &str) -> String {
+/// An address for people and records: no user name, no password.
+#[must_use]
+pub fn without_secrets(text: &str) -> String {
     Url::parse(text)
         .map_or_else(|_| text.rsplit('@').next().unwrap_or_default().to_owned(), |url| shown(&url))
 }

@@ -79,7 +79,8 @@ impl Client {
     }
 
     /// Is the network off?
-    pub(in crate::source) fn is_offline(&self) -> bool {
+    #[must_use]
+    pub fn is_offline(&self) -> bool {
         self.runtime.is_none()
     }
 

@@ -29,7 +29,8 @@ mod partial;
 mod redirect;
 mod retry;
 
-pub(in crate::source) use self::address::{beside, file_name, without_secrets};
+pub use self::address::without_secrets;
+pub(in crate::source) use self::address::{beside, file_name};
 pub use self::client::{Client, Patience};
 pub use self::document::Document;
 pub(in crate::source) use self::download::Wanted;

@@ -1,0 +1,55 @@
+//! `cardpress fetch`
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use crate::base::{ByteLen, Sha256Digest};
+use crate::build::base::{self, Base};
+use crate::plan::ImageSource;
+
+use super::args::{Fetch, Global};
+use super::report::Failure;
+use super::subject::{Source, read_profile};
+use super::ui::{self, Ui};
+
+pub(super) fn run(args: &Fetch, global: &Global, ui: &Ui) -> Result<(), Failure> {
+    let mut told = Vec::new();
+    for what in &args.what {
+        let base = fetch(what, args, global, ui)?;
+        ui.say(&format!("{what}: {}, {} unpacked", base.name, ByteLen(base.image.len_bytes)));
+        if global.json {
+            told.push(to_json(what, &base));
+        } else {
+            ui::print(&format!("{}\n", base.image.path.display()))?;
+        }
+    }
+    if global.json { ui::print(&format!("{}\n", Value::Array(told))) } else { Ok(()) }
+}
+
+/// A file is a profile; what looks like an address is one; the rest are names.
+fn fetch(what: &str, args: &Fetch, global: &Global, ui: &Ui) -> Result<Base, Failure> {
+    let path = Path::new(what);
+    let is_url = what.starts_with("http://") || what.starts_with("https://");
+    if !is_url && (path.is_file() || path.extension().is_some_and(|extension| extension == "toml")) {
+        let cluster = read_profile(path, ui)?;
+        let source = Source::new(path, None, args.locked, global)?;
+        return Ok(base::open(&cluster.image, &source.bases(ui))?);
+    }
+    let source = Source::new(Path::new(""), None, false, global)?;
+    let image = if is_url { ImageSource::Url(what.to_owned()) } else { ImageSource::Os(what.to_owned()) };
+    Ok(base::fetch(&image, &source.bases(ui))?)
+}
+
+fn to_json(what: &str, base: &Base) -> Value {
+    let digest = |digest: Option<Sha256Digest>| digest.map(|digest| digest.to_string());
+    json!({
+        "name": what,
+        "file": base.name,
+        "path": base.image.path,
+        "archive_len": base.image.archive_len,
+        "archive_sha256": digest(base.image.archive_sha256),
+        "image_len": base.image.len_bytes,
+        "image_sha256": digest(base.image.image_sha256),
+    })
+}

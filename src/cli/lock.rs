@@ -1,0 +1,43 @@
+//! `cardpress lock`
+
+use serde_json::{Value, json};
+
+use crate::build::base::{self, Locked};
+use crate::build::lock_file::{self, Pin};
+
+use super::args::{Global, Lock};
+use super::report::Failure;
+use super::subject::{Source, read_profile};
+use super::ui::{self, Ui};
+
+pub(super) fn run(args: &Lock, global: &Global, ui: &Ui) -> Result<(), Failure> {
+    let mut told = Vec::new();
+    for profile in &args.profiles {
+        let cluster = read_profile(profile, ui)?;
+        let source = Source::new(profile, None, false, global)?;
+        let locked = base::lock(&cluster.image, &source.bases(ui), args.update)?;
+        ui.say(&format!("{}: {}", lock_file::beside(profile).display(), line(&locked)));
+        let before = locked.before.as_ref().map(|pin| json!(pin));
+        told.push(json!({ "profile": profile, "before": before, "now": json!(locked.now) }));
+    }
+    if global.json { ui::print(&format!("{}\n", Value::Array(told))) } else { Ok(()) }
+}
+
+/// What became of one image.
+fn line(locked: &Locked) -> String {
+    let now = &locked.now;
+    match &locked.before {
+        None => format!("pinned {}, {}", now.name, which(now)),
+        Some(before) if before == now => format!("{} stays {}", now.name, which(now)),
+        Some(before) => format!("{} was {}, is now {}", now.name, which(before), which(now)),
+    }
+}
+
+/// The release, or else the digest, which is enough to tell two apart.
+fn which(pin: &Pin) -> String {
+    let digest = pin.archive_sha256.to_string();
+    let start = digest.get(..12).unwrap_or_default();
+    pin.release_date
+        .as_ref()
+        .map_or_else(|| format!("SHA-256 {start}…"), |date| format!("of {date} ({start}…)"))
+}
