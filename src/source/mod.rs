@@ -16,6 +16,8 @@ mod format;
 )]
 pub mod net;
 mod raw;
+#[cfg_attr(not(test), expect(dead_code, reason = "downloads will be checked with it"))]
+pub mod signature;
 mod stamp;
 mod xz_index;
 
