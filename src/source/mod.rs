@@ -18,6 +18,8 @@ mod format;
 pub mod net;
 mod raw;
 mod remote;
+#[cfg_attr(not(test), expect(dead_code, reason = "images will be checked by it"))]
+pub mod signature;
 mod stamp;
 mod sums;
 mod xz_index;
