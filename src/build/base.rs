@@ -15,7 +15,7 @@ use super::lock_file::{LockFile, Pin};
 use crate::base::Sha256Digest;
 use crate::plan::{ImageChoice, ImageSource};
 use crate::source::catalogue::{self, Catalogue, Online, Options, Place, Scope};
-use crate::source::{self, BaseImage, RemoteImage, Tools};
+use crate::source::{self, BaseImage, LocalImage, RemoteImage, Tools};
 
 /// Where base images come from.
 #[derive(Clone, Copy)]
@@ -57,7 +57,7 @@ pub struct Locked {
 /// [`Error::Host`].
 pub fn open(choice: &ImageChoice, bases: &Bases<'_>) -> Result<Base, Error> {
     match (bases.image, &choice.source) {
-        (Some(path), _) => bases.open_file(path, choice.sha256, false),
+        (Some(path), _) => bases.open_file(choice, path, choice.sha256, false),
         (None, ImageSource::Path(path)) => bases.open_path(path, choice),
         (None, ImageSource::Url(_) | ImageSource::Os(_)) => bases.open_remote(choice),
     }
@@ -76,7 +76,7 @@ pub fn lock(choice: &ImageChoice, bases: &Bases<'_>, is_update: bool) -> Result<
     let no_digests = || Error::Unsettled { name: name.clone() };
     let now = match &choice.source {
         ImageSource::Path(path) => {
-            let base = bases.open_file(path, choice.sha256, true)?;
+            let base = bases.open_file(choice, path, choice.sha256, true)?;
             Pin::of_base(&name, None, None, &base.image).ok_or_else(no_digests)?
         }
         _ => {
@@ -107,10 +107,16 @@ pub fn fetch(source: &ImageSource, bases: &Bases<'_>) -> Result<Base, Error> {
 }
 
 impl Bases<'_> {
-    fn open_file(&self, path: &Path, expected: Option<Sha256Digest>, is_hashed: bool) -> Result<Base, Error> {
+    fn open_file(
+        &self,
+        choice: &ImageChoice,
+        path: &Path,
+        sha256: Option<Sha256Digest>,
+        is_hashed: bool,
+    ) -> Result<Base, Error> {
         let Tools { cache, progress, interrupt, .. } = self.tools;
-        let open = if is_hashed { source::open_base_and_hash } else { source::open_base };
-        let image = open(path, cache, expected, progress, interrupt)
+        let local = LocalImage { path, sha256, signed_by: choice.signed_by.as_deref(), is_hashed };
+        let image = source::open_base(&local, cache, progress, interrupt)
             .map_err(|source| Error::Base { path: path.to_owned(), source: Box::new(source) })?;
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         Ok(Base { name, image })
@@ -119,11 +125,11 @@ impl Bases<'_> {
     /// A file of the user's: it is what it is, and the lock may say what it was.
     fn open_path(&self, path: &Path, choice: &ImageChoice) -> Result<Base, Error> {
         let (name, pinned) = self.pinned(choice)?;
-        let Some(pin) = pinned else { return self.open_file(path, choice.sha256, false) };
+        let Some(pin) = pinned else { return self.open_file(choice, path, choice.sha256, false) };
         if self.is_locked {
-            return self.open_file(path, Some(pin.archive_sha256), false);
+            return self.open_file(choice, path, Some(pin.archive_sha256), false);
         }
-        let base = self.open_file(path, choice.sha256, true)?;
+        let base = self.open_file(choice, path, choice.sha256, true)?;
         if base.image.archive_sha256 != Some(pin.archive_sha256) {
             self.tools.progress.note(&format!(
                 "warning: `{name}` is not the image in `{}`: `cardpress lock --update` moves on to it",
@@ -142,7 +148,7 @@ impl Bases<'_> {
                 (_, Some(url)) => url,
                 (_, None) => return Err(self.not_locked(&name)),
             };
-            return self.fetch(&pin.to_remote(url));
+            return self.fetch(&RemoteImage { signed_by: choice.signed_by.clone(), ..pin.to_remote(url) });
         }
         let (remote, date) = self.look_up(choice, false)?;
         let base = self.fetch(&remote)?;
@@ -183,11 +189,11 @@ impl Bases<'_> {
         choice: &ImageChoice,
         is_refreshed: bool,
     ) -> Result<(RemoteImage, Option<String>), Error> {
-        let sha256 = choice.sha256;
+        let (sha256, signed_by) = (choice.sha256, choice.signed_by.clone());
         let name = match &choice.source {
             ImageSource::Os(name) => name,
             ImageSource::Url(url) => {
-                return Ok((RemoteImage { archive_sha256: sha256, ..RemoteImage::at(url) }, None));
+                return Ok((RemoteImage { archive_sha256: sha256, signed_by, ..RemoteImage::at(url) }, None));
             }
             ImageSource::Path(path) => {
                 return Err(Error::Unsettled { name: path.display().to_string() });
@@ -198,7 +204,8 @@ impl Bases<'_> {
         let date = entry.release_date.clone();
         if sha256.is_some() && sha256 != entry.archive_sha256 {
             // Then nothing else of what the catalogue says need hold.
-            return Ok((RemoteImage { archive_sha256: sha256, ..RemoteImage::at(&entry.url) }, date));
+            let remote = RemoteImage { archive_sha256: sha256, signed_by, ..RemoteImage::at(&entry.url) };
+            return Ok((remote, date));
         }
         let remote = RemoteImage {
             url: entry.url.clone(),
@@ -206,6 +213,7 @@ impl Bases<'_> {
             archive_sha256: entry.archive_sha256,
             image_len: entry.extract_len,
             image_sha256: entry.image_sha256,
+            signed_by,
         };
         Ok((remote, date))
     }

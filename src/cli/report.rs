@@ -87,6 +87,9 @@ fn hint(cause: &(dyn std::error::Error + 'static)) -> Option<&'static str> {
                  `cardpress lock --update`",
             );
         }
+        Some(source::Error::NoSignature { .. }) => {
+            return Some("leave out image.signed-by where nobody signs; sha256 and the lock still hold");
+        }
         Some(source::Error::NoSpace { .. }) => {
             return Some(
                 "`cardpress cache prune --older-than 30d` makes room; --cache DIR names another disk",
@@ -112,7 +115,11 @@ fn hint(cause: &(dyn std::error::Error + 'static)) -> Option<&'static str> {
         }
         _ => {}
     }
-    match find::<catalogue::Error>(cause) {
+    let wrapped = match find::<build::Error>(cause) {
+        Some(build::Error::Catalogue(error)) => Some(&**error),
+        _ => None,
+    };
+    match wrapped.or(find::<catalogue::Error>(cause)) {
         Some(catalogue::Error::Offline { .. }) => {
             return Some(
                 "`cardpress images` without --offline fetches it; --catalogue FILE names one you have",

@@ -116,6 +116,7 @@ struct SeenRecord {
     sha256: Option<String>,
     image_len: Option<u64>,
     chunks: Option<Vec<String>>,
+    signed_by: Option<String>,
 }
 
 /// The same, with its texts read.
@@ -125,6 +126,8 @@ pub(super) struct Seen {
     pub(super) sha256: Option<Sha256Digest>,
     /// The chunks of a raw image.
     pub(super) digests: Option<ChunkDigests>,
+    /// The fingerprint of the OpenPGP key whose signature was checked.
+    pub(super) signed_by: Option<String>,
 }
 
 /// The key of what is made from a file of the user's.
@@ -162,7 +165,8 @@ impl Cache {
             return Seen::default();
         };
         let digests = record.image_len.zip(record.chunks).and_then(|(len, chunks)| to_digests(len, &chunks));
-        Seen { sha256: record.sha256.and_then(|text| text.parse().ok()), digests }
+        let sha256 = record.sha256.and_then(|text| text.parse().ok());
+        Seen { sha256, digests, signed_by: record.signed_by }
     }
 
     /// Notes what was found out about the file at `path`.
@@ -173,6 +177,7 @@ impl Cache {
             sha256: seen.sha256.map(|digest| digest.to_string()),
             image_len: seen.digests.as_ref().map(ChunkDigests::len_bytes),
             chunks: seen.digests.as_ref().map(to_texts),
+            signed_by: seen.signed_by.clone(),
         };
         self.write_json(&self.seen_path(path), &record)
     }

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use super::net;
+use super::{net, signature};
 use crate::base::{ByteLen, Interrupted, Sha256Digest};
 use crate::block::redo;
 
@@ -176,12 +176,32 @@ pub enum Error {
         #[source]
         source: Box<redo::Error>,
     },
+    /// It is not signed as it should be.
+    #[error(transparent)]
+    Signature(signature::Error),
+    /// A signature was asked for, and nobody publishes one.
+    #[error("there is no signature `{url}`: the server answered {status}")]
+    NoSignature {
+        /// Where it was looked for.
+        url: String,
+        /// Number and meaning.
+        status: String,
+    },
     /// It could not be downloaded.
     #[error(transparent)]
     Net(net::Error),
     /// The user asked to stop.
     #[error(transparent)]
     Interrupted(#[from] Interrupted),
+}
+
+impl From<signature::Error> for Error {
+    fn from(error: signature::Error) -> Self {
+        match error {
+            signature::Error::Interrupted(interrupted) => Self::Interrupted(interrupted),
+            error => Self::Signature(error),
+        }
+    }
 }
 
 impl From<net::Error> for Error {

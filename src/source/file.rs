@@ -1,11 +1,13 @@
 //! A base image in a file that the user has.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Read as _};
 use std::path::Path;
+use std::time::SystemTime;
 
 use super::cache::{self, Cache};
 use super::error::Error;
+use super::signature::{Detached, Keys, SIGNATURE_LEN_MAX, SIGNATURE_SUFFIX};
 use super::{BaseImage, Format, IMAGE_LEN_MAX, Wanted, check_head, decode, format, raw, stamp};
 use crate::base::{ChunkDigests, Interrupt, Progress, Sha256Digest};
 use crate::block::redo;
@@ -25,43 +27,44 @@ pub fn format_of(path: &Path) -> Result<Format, Error> {
         .map_err(|found| Error::Unsupported { path: path.to_owned(), found: found.to_owned() })
 }
 
-/// Opens the image in the file at `path`, unpacking it into `cache` unless that has been done before. With
-/// `expected`, the file that was named must have this digest. Changes of a raw image that were cut off are finished
-/// first.
+/// A base image in a file, and what it must be.
+#[derive(Clone, Copy, Debug)]
+pub struct LocalImage<'l> {
+    /// The file.
+    pub path: &'l Path,
+    /// What it must hash to, packed as it is.
+    pub sha256: Option<Sha256Digest>,
+    /// A file with OpenPGP keys, one of which must have signed it: the signature is the file beside it with `.sig` after
+    /// its name.
+    pub signed_by: Option<&'l Path>,
+    /// Are both digests asked for, also of a raw image, where the chunks would do?
+    pub is_hashed: bool,
+}
+
+impl<'l> LocalImage<'l> {
+    /// The image at `path`, whatever it is.
+    #[must_use]
+    pub fn at(path: &'l Path) -> Self {
+        Self { path, sha256: None, signed_by: None, is_hashed: false }
+    }
+}
+
+/// Opens an image, unpacking it into `cache` unless that has been done before. Changes of a raw image that were cut off
+/// are finished first.
 ///
 /// # Errors
 /// Any [`Error`]; then nothing stays in the cache.
 pub fn open_base(
-    path: &Path,
+    image: &LocalImage<'_>,
     cache: &Cache,
-    expected: Option<Sha256Digest>,
     progress: &dyn Progress,
     interrupt: &Interrupt,
 ) -> Result<BaseImage, Error> {
-    Opening {
-        path,
-        cache,
-        expected,
-        is_hashed: expected.is_some(),
-        wanted: Wanted::Disk,
-        progress,
-        interrupt,
-    }
-    .open()
-}
-
-/// Opens an image as [`open_base`] does, and finds out both its SHA-256 digests, whatever that takes.
-///
-/// # Errors
-/// As for [`open_base`].
-pub fn open_base_and_hash(
-    path: &Path,
-    cache: &Cache,
-    expected: Option<Sha256Digest>,
-    progress: &dyn Progress,
-    interrupt: &Interrupt,
-) -> Result<BaseImage, Error> {
-    Opening { path, cache, expected, is_hashed: true, wanted: Wanted::Disk, progress, interrupt }.open()
+    let keys = image.signed_by.map(Keys::read).transpose()?;
+    let LocalImage { path, sha256: expected, is_hashed, .. } = *image;
+    let is_hashed = is_hashed || expected.is_some();
+    Opening { path, cache, expected, keys: keys.as_ref(), is_hashed, wanted: Wanted::Disk, progress, interrupt }
+        .open()
 }
 
 /// Opens a file as [`open_base`] does, whatever is in it: a disk, a filesystem, anything.
@@ -74,8 +77,8 @@ pub fn open_any(
     progress: &dyn Progress,
     interrupt: &Interrupt,
 ) -> Result<BaseImage, Error> {
-    let wanted = Wanted::Anything;
-    Opening { path, cache, expected: None, is_hashed: false, wanted, progress, interrupt }.open()
+    let (expected, keys, is_hashed, wanted) = (None, None, false, Wanted::Anything);
+    Opening { path, cache, expected, keys, is_hashed, wanted, progress, interrupt }.open()
 }
 
 /// What was asked for.
@@ -84,6 +87,8 @@ struct Opening<'o> {
     path: &'o Path,
     cache: &'o Cache,
     expected: Option<Sha256Digest>,
+    /// One of which must have signed it.
+    keys: Option<&'o Keys>,
     /// Is the digest of a raw image asked for, too?
     is_hashed: bool,
     wanted: Wanted,
@@ -114,6 +119,7 @@ impl Opening<'_> {
             stamp: stamp::stamp(&metadata),
             format,
         };
+        given.check_signature()?;
         if format != Format::Raw {
             return given.open_archive();
         }
@@ -151,6 +157,26 @@ struct Given<'g> {
 }
 
 impl Given<'_> {
+    /// Is the file signed as it should be? What is known of it already is not looked at again.
+    fn check_signature(&self) -> Result<(), Error> {
+        let Opening { path, progress, interrupt, .. } = self.asked;
+        let Some(keys) = self.asked.keys else { return Ok(()) };
+        let mut seen = self.recall();
+        if seen.signed_by.as_ref().is_some_and(|fingerprint| keys.hold(fingerprint)) {
+            return Ok(());
+        }
+        let mut beside = path.as_os_str().to_owned();
+        beside.push(SIGNATURE_SUFFIX);
+        let (name, mut bytes) = (Path::new(&beside).display().to_string(), Vec::new());
+        let read = File::open(&beside)
+            .and_then(|file| file.take(SIGNATURE_LEN_MAX as u64 + 1).read_to_end(&mut bytes));
+        read.map_err(|source| Error::Io { action: "read the signature", path: beside.into(), source })?;
+        let signature = Detached { name: &name, bytes: &bytes };
+        let signer = keys.verify(self.file, signature, SystemTime::now(), interrupt, progress)?;
+        seen.signed_by = Some(signer.to_string());
+        self.remember(&seen)
+    }
+
     /// The digests of a raw image that is used where it is.
     fn digest_raw(&self) -> Result<(ChunkDigests, Option<Sha256Digest>), Error> {
         let Opening { progress, interrupt, .. } = self.asked;
@@ -189,7 +215,7 @@ impl Given<'_> {
         if self.recall().sha256.is_none() && cache.may_hold(self.len_bytes) {
             let sha256 = self.hash()?;
             self.check_expected(sha256)?;
-            self.remember(&cache::Seen { sha256: Some(sha256), digests: None })?;
+            self.remember(&cache::Seen { sha256: Some(sha256), ..self.recall() })?;
             if let Some(base) = self.open_unpacked()? {
                 return Ok(base);
             }
@@ -206,7 +232,7 @@ impl Given<'_> {
             signed_by: None,
         };
         let held = cache.install(part, entry)?;
-        self.remember(&cache::Seen { sha256: Some(sha256), digests: None })?;
+        self.remember(&cache::Seen { sha256: Some(sha256), ..self.recall() })?;
         Ok(held.into_base())
     }
 

@@ -18,7 +18,6 @@ mod format;
 pub mod net;
 mod raw;
 mod remote;
-#[cfg_attr(not(test), expect(dead_code, reason = "images will be checked by it"))]
 pub mod signature;
 mod stamp;
 mod sums;
@@ -31,7 +30,7 @@ use crate::base::{ChunkDigests, Interrupt, Progress, Sha256Digest};
 
 pub use self::cache::{Cache, Condition, Pruned, Stored};
 pub use self::error::Error;
-pub use self::file::{format_of, open_any, open_base, open_base_and_hash};
+pub use self::file::{LocalImage, format_of, open_any, open_base};
 pub use self::format::Format;
 pub use self::net::{Client, Patience, without_secrets};
 pub use self::remote::{RemoteImage, open_remote};

@@ -13,8 +13,9 @@
 //! download that was cut off stays, and the next run goes on with it.
 
 use std::fs::File;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
+use std::time::SystemTime;
 use std::{io, thread};
 
 use super::arrival::{Arrival, Next};
@@ -22,6 +23,7 @@ use super::cache::{self, At, Held, Lock};
 use super::decode::{Arriving, Job};
 use super::error::Error;
 use super::raw::{RawDigests, RawWriter};
+use super::signature::{self, Detached, Keys, SIGNATURE_LEN_MAX, SIGNATURE_SUFFIX};
 use super::{BaseImage, Format, IMAGE_LEN_MAX, Tools, Wanted, check_head, format, net, sums};
 use crate::base::{ByteLen, Progress, Sha256Digest};
 
@@ -38,6 +40,9 @@ pub struct RemoteImage {
     pub image_len: Option<u64>,
     /// The digest of the raw image.
     pub image_sha256: Option<Sha256Digest>,
+    /// A file with OpenPGP keys, one of which must have signed what is downloaded: the signature is beside it, with
+    /// `.sig` after its name.
+    pub signed_by: Option<PathBuf>,
 }
 
 impl RemoteImage {
@@ -45,7 +50,8 @@ impl RemoteImage {
     #[must_use]
     pub fn at(url: &str) -> Self {
         let url = url.to_owned();
-        Self { url, archive_len: None, archive_sha256: None, image_len: None, image_sha256: None }
+        let (archive_len, archive_sha256, image_len, image_sha256) = (None, None, None, None);
+        Self { url, archive_len, archive_sha256, image_len, image_sha256, signed_by: None }
     }
 
     /// The address without user name and password.
@@ -67,7 +73,8 @@ impl RemoteImage {
 /// Any [`Error`]. Then nothing of it is believed later; what was downloaded of it so far stays only where a later run can
 /// go on with it.
 pub fn open_remote(image: &RemoteImage, tools: Tools<'_>) -> Result<BaseImage, Error> {
-    let mut fetch = Fetch { image, tools, archive_sha256: image.archive_sha256 };
+    let keys = image.signed_by.as_deref().map(Keys::read).transpose()?;
+    let mut fetch = Fetch { image, tools, archive_sha256: image.archive_sha256, keys: keys.as_ref() };
     if let Some(base) = fetch.open_cached()? {
         return Ok(base);
     }
@@ -91,6 +98,8 @@ struct Fetch<'f> {
     image: &'f RemoteImage,
     tools: Tools<'f>,
     archive_sha256: Option<Sha256Digest>,
+    /// One of which must have signed the archive.
+    keys: Option<&'f Keys>,
 }
 
 /// Why a download came to nothing.
@@ -123,6 +132,13 @@ impl Fetch<'_> {
         };
         let Some(archive) = archive else { return Ok(None) };
         let Some(held) = cache.find(archive, progress, interrupt)? else { return Ok(None) };
+        let signer = held.signed_by.as_deref();
+        if self.keys.is_some_and(|keys| !signer.is_some_and(|fingerprint| keys.hold(fingerprint))) {
+            // The signature is one of the archive, which is gone.
+            let shown = self.shown();
+            progress.note(&format!("`{shown}` is in the cache, with no signature checked: fetching it again"));
+            return Ok(None);
+        }
         self.check_image(&held.image)?;
         Ok(Some(held.into_base()))
     }
@@ -165,10 +181,29 @@ impl Fetch<'_> {
         }
     }
 
+    /// The signature beside the image, and its address, where one is wanted.
+    fn signature(&self) -> Result<Option<(String, Vec<u8>)>, Error> {
+        let Tools { client, interrupt, .. } = self.tools;
+        if self.keys.is_none() {
+            return Ok(None);
+        }
+        let url = net::beside(&self.image.url, SIGNATURE_SUFFIX)?;
+        let shown = net::without_secrets(&url);
+        match client.document(&url, None, SIGNATURE_LEN_MAX as u64, interrupt) {
+            Ok(net::Document::Fresh { bytes, .. }) => Ok(Some((shown, bytes))),
+            Ok(net::Document::Unchanged) => {
+                Err(Error::NoSignature { url: shown, status: "304, unasked".to_owned() })
+            }
+            Err(net::Error::Status { status, .. }) => Err(Error::NoSignature { url: shown, status }),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     fn run(&self, lock: &Lock) -> Result<Held, Error> {
+        let signature = self.signature()?;
         let mut is_second = false;
         loop {
-            let (error, again) = match self.run_once(lock) {
+            let (error, again) = match self.run_once(lock, signature.as_ref()) {
                 Ok(held) => return Ok(held),
                 Err(Fault::Stopped(error)) => {
                     if lock.archive_len() == 0 {
@@ -187,7 +222,7 @@ impl Fetch<'_> {
         }
     }
 
-    fn run_once(&self, lock: &Lock) -> Result<Held, Fault> {
+    fn run_once(&self, lock: &Lock, signature: Option<&(String, Vec<u8>)>) -> Result<Held, Fault> {
         let Tools { cache, client, progress, interrupt } = self.tools;
         let limit = self.check_space(lock)?;
         let part = lock.image_part()?;
@@ -227,12 +262,16 @@ impl Fetch<'_> {
         if let Err(error) = self.check_image(&unpacked.image) {
             return Err(Fault::Bad { error, again: self.archive_sha256.is_none() });
         }
+        let signed_by = match (self.keys, signature) {
+            (Some(keys), Some(signature)) => Some(self.check_signature(keys, signature, &path)?),
+            _ => None,
+        };
         let entry = cache::Entry {
             archive: unpacked.archive_sha256,
             archive_len: lock.archive_len(),
             image: unpacked.image,
             origin: self.shown(),
-            signed_by: None,
+            signed_by,
         };
         let held = cache.install(part, entry)?;
         let etag = downloaded.and_then(|downloaded| downloaded.etag);
@@ -240,6 +279,22 @@ impl Fetch<'_> {
         cache.note_archive_at(&At { url: self.shown(), etag, archive_sha256 })?;
         lock.remove_archive()?;
         Ok(held)
+    }
+
+    /// Whose signature the archive bears.
+    fn check_signature(&self, keys: &Keys, signature: &(String, Vec<u8>), path: &Path) -> Result<String, Fault> {
+        let Tools { progress, interrupt, .. } = self.tools;
+        let file = File::open(path)
+            .map_err(|source| Error::Io { action: "read", path: path.to_owned(), source })?;
+        let (name, bytes) = signature;
+        match keys.verify(&file, Detached { name, bytes }, SystemTime::now(), interrupt, progress) {
+            Ok(signer) => Ok(signer.to_string()),
+            // With nothing else to go by, it may be the archive that was garbled.
+            Err(error @ signature::Error::Bad { .. }) => {
+                Err(Fault::Bad { error: error.into(), again: self.archive_sha256.is_none() })
+            }
+            Err(error) => Err(Fault::Stopped(error.into())),
+        }
     }
 
     /// What came is worth what its digest is; where none is known, what could be unpacked of it.

@@ -50,13 +50,13 @@ impl World {
     }
 
     fn open(&self, path: &Path) -> Result<BaseImage, Error> {
-        open_base(path, &self.cache, None, &crate::base::Silent, &Interrupt::default())
+        open_base(&LocalImage::at(path), &self.cache, &crate::base::Silent, &Interrupt::default())
     }
 
     /// Opens, and says which jobs that took.
     fn jobs_to_open(&self, path: &Path) -> Vec<String> {
         let jobs = Jobs::default();
-        open_base(path, &self.cache, None, &jobs, &Interrupt::default()).unwrap();
+        open_base(&LocalImage::at(path), &self.cache, &jobs, &Interrupt::default()).unwrap();
         jobs.0.into_inner().unwrap()
     }
 
@@ -152,8 +152,9 @@ fn a_raw_image_is_used_where_it_is_and_hashed_once() {
     let path = world.put("base.zip", &image()); // the name does not decide
     let base = world.open(&path).unwrap();
     assert_eq!((base.archive_sha256, base.image_sha256), (None, None));
+    let hashed = LocalImage { is_hashed: true, ..LocalImage::at(&path) };
     let base =
-        open_base_and_hash(&path, &world.cache, None, &crate::base::Silent, &Interrupt::default()).unwrap();
+        open_base(&hashed, &world.cache, &crate::base::Silent, &Interrupt::default()).unwrap();
     assert_eq!(
         (base.archive_sha256, base.image_sha256),
         (Some(Sha256Digest::of(&image())), base.archive_sha256)
@@ -181,7 +182,8 @@ fn a_file_with_another_digest_than_expected_is_refused_and_leaves_nothing() {
     let archive = xz(&[], &image());
     for (path, bytes) in [(world.put("a.xz", &archive), archive), (world.put("a.img", &image()), image())] {
         let open = |expected| {
-            open_base(&path, &world.cache, Some(expected), &crate::base::Silent, &Interrupt::default())
+            let image = LocalImage { sha256: Some(expected), ..LocalImage::at(&path) };
+            open_base(&image, &world.cache, &crate::base::Silent, &Interrupt::default())
         };
         let wrong = Sha256Digest::of(b"another");
         assert!(matches!(open(wrong), Err(Error::Digest { wanted, .. }) if wanted == wrong));
@@ -443,7 +445,7 @@ fn two_at_once_unpack_once() {
     let jobs = Jobs::default();
     std::thread::scope(|scope| {
         for _ in 0..4 {
-            scope.spawn(|| open_base(&path, &world.cache, None, &jobs, &Interrupt::default()).unwrap());
+            scope.spawn(|| open_base(&LocalImage::at(&path), &world.cache, &jobs, &Interrupt::default()).unwrap());
         }
     });
     assert_eq!(jobs.0.into_inner().unwrap(), ["unpack the base image"]);
@@ -456,7 +458,7 @@ fn an_interrupt_stops_and_leaves_nothing() {
         let path = world.put("base", &archive);
         let interrupt = Interrupt::default();
         interrupt.raise();
-        let result = open_base(&path, &world.cache, None, &crate::base::Silent, &interrupt);
+        let result = open_base(&LocalImage::at(&path), &world.cache, &crate::base::Silent, &interrupt);
         let is_interrupted = matches!(result, Err(Error::Interrupted(_)));
         assert!(is_interrupted || kind == "zip by pipe", "{kind}: {result:?}");
         assert_eq!(world.held(), [""; 0], "{kind}");

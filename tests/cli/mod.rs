@@ -5,3 +5,4 @@ mod check;
 mod fs;
 mod images;
 mod plan;
+mod source;

@@ -1,4 +1,5 @@
 //! What is left when the power goes, or the process.
 
+mod download;
 mod kill;
 mod power;

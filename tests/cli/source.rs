@@ -1,0 +1,278 @@
+//! `fetch`, `lock`, `cache`, and builds of images from the web: from a server on this machine, into a cache of their own.
+
+use std::fs;
+use std::process::Command;
+
+use cardpress::base::Sha256Digest;
+use serde_json::{Value, json};
+
+use crate::support::server::{Reply, Server};
+use crate::support::world::{Run, World, profile, small_base};
+
+/// As `downloads.raspberrypi.com` lays them out; the name of an image is in its address.
+const FILE: &str =
+    "/raspios_lite_arm64/images/raspios_lite_arm64-2030-01-03/2030-01-02-raspios-trixie-arm64-lite.img.xz";
+const NEWER: &str =
+    "/raspios_lite_arm64/images/raspios_lite_arm64-2030-02-03/2030-02-03-raspios-trixie-arm64-lite.img.xz";
+const NODES: [(&str, &str); 1] = [("n1", "192.168.7.11")];
+
+/// A world, and a web with one image in it.
+struct Web {
+    world: World,
+    server: Server,
+    archive: Vec<u8>,
+    image: Vec<u8>,
+}
+
+impl Web {
+    fn new() -> Self {
+        let archive = fs::read(small_base()).unwrap();
+        let image = unpacked(&archive);
+        let web = Self { world: World::new(), server: Server::start(), archive, image };
+        web.serve(FILE, &web.archive);
+        web.list("2030-01-02", FILE, &web.archive, &web.image);
+        web
+    }
+
+    fn serve(&self, path: &str, bytes: &[u8]) {
+        let tag = format!("\"{}\"", Sha256Digest::of(bytes));
+        self.server.serve(path, Reply::file(bytes).tag(&tag));
+    }
+
+    /// Publishes a catalogue with one image.
+    fn list(&self, date: &str, path: &str, archive: &[u8], image: &[u8]) {
+        let list = json!({ "os_list": [{
+            "name": "Raspberry Pi OS Lite (64-bit)",
+            "description": "made up",
+            "url": self.server.url(path),
+            "extract_size": image.len(),
+            "extract_sha256": Sha256Digest::of(image).to_string(),
+            "image_download_size": archive.len(),
+            "image_download_sha256": Sha256Digest::of(archive).to_string(),
+            "release_date": date,
+            "devices": ["pi5-64bit"],
+        }]});
+        self.serve("/list.json", list.to_string().as_bytes());
+    }
+
+    fn command(&self, words: &[&str]) -> Command {
+        let mut command = self.world.command(words);
+        command.env("CARDPRESS_CACHE", self.world.path("cache"));
+        command.env("CARDPRESS_CATALOGUE", self.server.url("/list.json"));
+        command
+    }
+
+    fn run(&self, words: &[&str]) -> Run {
+        Run::of(self.command(words).output().unwrap())
+    }
+
+    /// A profile that names its image so.
+    fn profile(&self, image: &str) {
+        let text = profile(&NODES, "");
+        let (before, rest) = text.split_once("path = ").unwrap();
+        let (_, after) = rest.split_once('\n').unwrap();
+        self.world.write("cluster.toml", &format!("{before}{image}\n{after}"));
+    }
+
+    fn lock(&self) -> String {
+        fs::read_to_string(self.world.path("cardpress.lock")).unwrap_or_default()
+    }
+}
+
+fn unpacked(archive: &[u8]) -> Vec<u8> {
+    let mut image = Vec::new();
+    std::io::Read::read_to_end(&mut xz2::read::XzDecoder::new_multi_decoder(archive), &mut image).unwrap();
+    image
+}
+
+const OS: &str = "os = \"raspios-lite-arm64\"";
+const NONE: [&str; 4] = ["build", "cluster.toml", "--format", "none"];
+
+#[test]
+fn an_image_is_fetched_by_its_name_once_and_its_path_printed() {
+    let web = Web::new();
+    let run = web.run(&["fetch", "raspios-lite-arm64"]).succeeded();
+    assert!(fs::read(run.out.trim_end()).unwrap() == web.image);
+    assert!(
+        run.err.contains("to download") && run.err.contains("download 2030-01-02-raspios"),
+        "{}",
+        run.err
+    );
+    let again =
+        web.run(&["fetch", "--json", "raspios-lite-arm64@2030-01-02", &web.server.url(FILE)]).succeeded();
+    let told: Value = serde_json::from_str(&again.out).unwrap();
+    for image in told.as_array().unwrap() {
+        assert_eq!(image["image_sha256"], Sha256Digest::of(&web.image).to_string());
+        assert_eq!(image["path"], run.out.trim_end());
+    }
+    assert!(again.err.lines().all(|line| serde_json::from_str::<Value>(line).is_ok()), "{}", again.err);
+    assert_eq!(web.server.sent_bytes(FILE), web.archive.len() as u64);
+    let unknown = web.run(&["fetch", "raspios-lite-arm46"]);
+    assert_eq!(unknown.status, 1);
+    assert!(unknown.err.contains("the nearest: raspios-lite-arm64"), "{}", unknown.err);
+    let missing = web.run(&["fetch", "nowhere.toml"]);
+    assert_eq!(missing.status, 2, "{}", missing.err);
+}
+
+#[test]
+fn a_build_pins_what_it_meets_and_keeps_to_it_when_the_catalogue_moves_on() {
+    let web = Web::new();
+    web.profile(OS);
+    let locked = web.run(&[&NONE[..], &["--locked"]].concat());
+    assert_eq!(locked.status, 2);
+    assert!(locked.err.contains("`raspios-lite-arm64` is not in `cardpress.lock`"), "{}", locked.err);
+    assert!(!web.world.path("cache").exists(), "asked before it was refused");
+
+    let run = web.run(&NONE).succeeded();
+    assert!(run.err.contains("settled `raspios-lite-arm64` in `cardpress.lock`"), "{}", run.err);
+    let lock = web.lock();
+    let (archive, image) = (Sha256Digest::of(&web.archive), Sha256Digest::of(&web.image));
+    for line in [
+        "name = \"raspios-lite-arm64\"".to_owned(),
+        format!("url = \"{}\"", web.server.url(FILE)),
+        "release-date = \"2030-01-02\"".to_owned(),
+        format!("archive-sha256 = \"{archive}\""),
+        format!("archive-bytes = {}", web.archive.len()),
+        format!("image-sha256 = \"{image}\""),
+        format!("image-bytes = {}", web.image.len()),
+    ] {
+        assert!(lock.lines().any(|found| found == line), "{line}\n{lock}");
+    }
+
+    // A newer release: the lock keeps to the old one, and needs no network for what is in the cache.
+    web.serve(NEWER, &web.archive);
+    web.list("2030-02-03", NEWER, &web.archive, &web.image);
+    for words in [&["--locked", "--offline"][..], &["--offline"], &[]] {
+        web.run(&[&NONE[..], words].concat()).succeeded();
+        assert_eq!(web.lock(), lock, "{words:?}");
+    }
+    let stays = web.run(&["lock", "cluster.toml"]).succeeded();
+    assert!(stays.err.contains("raspios-lite-arm64 stays of 2030-01-02"), "{}", stays.err);
+    let moved = web.run(&["lock", "--update", "cluster.toml"]).succeeded();
+    assert!(
+        moved.err.contains("was of 2030-01-02") && moved.err.contains("is now of 2030-02-03"),
+        "{}",
+        moved.err
+    );
+    assert!(web.lock().contains(NEWER));
+    assert!(web.server.requests(NEWER).is_empty(), "the catalogue says all that is needed");
+    web.run(&[&NONE[..], &["--locked", "--offline"]].concat()).succeeded();
+}
+
+#[test]
+fn a_lock_is_made_without_a_download_and_fetch_brings_what_it_names() {
+    let web = Web::new();
+    web.profile(OS);
+    let told = web.run(&["lock", "--json", "cluster.toml"]).succeeded();
+    let told: Value = serde_json::from_str(&told.out).unwrap();
+    assert_eq!((&told[0]["before"], &told[0]["now"]["release-date"]), (&Value::Null, &json!("2030-01-02")));
+    assert!(web.server.requests(FILE).is_empty());
+    let offline = web.run(&[&NONE[..], &["--locked", "--offline"]].concat());
+    assert_eq!(offline.status, 1);
+    assert!(
+        offline.err.contains("the network is off") && offline.err.contains("cardpress fetch"),
+        "{}",
+        offline.err
+    );
+    web.run(&["fetch", "--locked", "cluster.toml"]).succeeded();
+    web.run(&[&NONE[..], &["--locked", "--offline"]].concat()).succeeded();
+    assert_eq!(web.server.sent_bytes(FILE), web.archive.len() as u64);
+}
+
+#[test]
+fn another_file_than_the_locked_one_is_refused_with_both_digests() {
+    let web = Web::new();
+    web.profile(OS);
+    web.run(&["lock", "cluster.toml"]).succeeded();
+    let mut other = web.archive.clone();
+    let at = other.len() / 2;
+    other[at] ^= 1;
+    web.serve(FILE, &other);
+    let run = web.run(&[&NONE[..], &["--locked"]].concat());
+    assert_eq!(run.status, 1);
+    let (found, wanted) = (Sha256Digest::of(&other), Sha256Digest::of(&web.archive));
+    assert!(run.err.contains(&format!("has SHA-256 {found}, wanted {wanted}")), "{}", run.err);
+    assert_eq!(web.server.requests(FILE).len(), 2, "tried once more from the start");
+    assert_eq!(web.run(&["cache", "list"]).succeeded().out, "");
+
+    // A digest in the profile is stronger than the lock, unless only the lock is to count.
+    web.serve(FILE, &web.archive);
+    web.profile(&format!("{OS}\nsha256 = \"{}\"", Sha256Digest::of(b"another")));
+    let run = web.run(&[&NONE[..], &["--locked"]].concat());
+    assert!(run.status == 2 && run.err.contains("the profile wants `raspios-lite-arm64`"), "{}", run.err);
+    assert_eq!(web.run(&NONE).status, 1);
+}
+
+#[test]
+fn an_image_by_its_address_is_locked_by_what_it_proved_to_be_and_without_its_password() {
+    let web = Web::new();
+    let url = web.server.url(FILE).replace("http://", "http://me:secret@");
+    web.profile(&format!("url = {url:?}"));
+    web.run(&NONE).succeeded();
+    let lock = web.lock();
+    assert!(
+        lock.contains(&format!("name = \"{}\"", web.server.url(FILE))) && !lock.contains("secret"),
+        "{lock}"
+    );
+    assert!(lock.contains(&format!("image-sha256 = \"{}\"", Sha256Digest::of(&web.image))), "{lock}");
+    web.run(&[&NONE[..], &["--locked"]].concat()).succeeded();
+    assert_eq!(web.server.sent_bytes(FILE), web.archive.len() as u64);
+    let kept: Vec<String> = fs::read_dir(web.world.path("cache"))
+        .unwrap()
+        .filter_map(|entry| fs::read_to_string(entry.unwrap().path()).ok())
+        .collect();
+    assert!(!kept.iter().any(|text| text.contains("secret")), "{kept:?}");
+}
+
+#[test]
+fn a_file_of_ones_own_is_locked_on_demand() {
+    let web = Web::new();
+    fs::write(web.world.path("base.img.xz"), &web.archive).unwrap();
+    web.profile("path = \"base.img.xz\"");
+    web.run(&NONE).succeeded();
+    assert_eq!(web.lock(), "", "nobody asked for it");
+    assert_eq!(web.run(&[&NONE[..], &["--locked"]].concat()).status, 2);
+    web.run(&["lock", "cluster.toml"]).succeeded();
+    assert!(web.lock().contains("name = \"base.img.xz\""), "{}", web.lock());
+    web.run(&[&NONE[..], &["--locked"]].concat()).succeeded();
+    fs::write(web.world.path("base.img.xz"), &web.image).unwrap();
+    assert_eq!(web.run(&[&NONE[..], &["--locked"]].concat()).status, 1);
+    let warned = web.run(&NONE).succeeded();
+    assert!(
+        warned.err.contains("warning: `base.img.xz` is not the image in `cardpress.lock`"),
+        "{}",
+        warned.err
+    );
+    assert!(web.server.all_requests().is_empty());
+}
+
+#[test]
+fn the_cache_is_shown_checked_and_pruned() {
+    let web = Web::new();
+    let path = web.run(&["cache", "path"]).succeeded().out;
+    assert_eq!(path.trim_end(), web.world.path("cache").to_str().unwrap());
+    assert_eq!(web.run(&["cache", "verify"]).succeeded().out, "");
+    let image = web.run(&["fetch", "raspios-lite-arm64"]).succeeded().out;
+    let list = web.run(&["cache", "list"]).succeeded();
+    assert!(list.out.lines().nth(1).unwrap().ends_with(&web.server.url(FILE)), "{}", list.out);
+    assert!(list.err.contains("1 image, "), "{}", list.err);
+    let verified = web.run(&["cache", "verify"]).succeeded();
+    assert_eq!(verified.out, format!("{}: whole\n", web.server.url(FILE)));
+
+    let mut spoilt = web.image.clone();
+    spoilt[5000] ^= 1;
+    fs::write(image.trim_end(), spoilt).unwrap();
+    let verified = web.run(&["cache", "verify", "--json"]);
+    assert_eq!(verified.status, 1);
+    assert_eq!(serde_json::from_str::<Value>(&verified.out).unwrap()[0]["is_whole"], false);
+    web.run(&["fetch", "raspios-lite-arm64"]).succeeded();
+    assert!(fs::read(image.trim_end()).unwrap() == web.image, "fetched again");
+
+    web.run(&["cache", "prune", "--older-than", "1d", "--max-size", "1TiB"]).succeeded();
+    assert_eq!(web.run(&["cache", "list", "--json"]).succeeded().out.matches("origin").count(), 1);
+    let pruned = web.run(&["cache", "prune", "--max-size", "0"]).succeeded();
+    assert!(pruned.err.contains("1 image and 1 leftover removed"), "{}", pruned.err);
+    assert_eq!(web.run(&["cache", "list", "--json"]).succeeded().out, "[]\n");
+    let wrong = web.run(&["cache", "prune", "--older-than", "soon"]);
+    assert!(wrong.status == 2 && wrong.err.contains("wanted an age such as 30d"), "{}", wrong.err);
+}
