@@ -14,9 +14,9 @@
 //! - neither key nor subkey is revoked, at any time and for whatever reason, nor weak;
 //! - and it verifies over the bytes of the file and its own.
 //!
-//! So gpgv does, with differences on our side: it takes a signature of a key that had expired, of one that is
-//! revoked (and says so), of a text, one dated in the future; also RIPEMD-160, SHA-224, DSA and short RSA keys. It
-//! forgets self-signatures with SHA-1 as we do, but revocations too.
+//! gpgv is kinder: its exit status is 0 for a key that had expired or is revoked (it only says so), for signatures of
+//! a text or dated in the future, for SHA-1 (in self-signatures too), RIPEMD-160 and SHA-224, for DSA and short RSA
+//! keys. What it refuses, we refuse, but for a wrong key id in the part that nobody signed.
 //!
 //! Left out: version 6 of keys and signatures, which no publisher uses yet; user ids, which prove nothing here.
 

@@ -136,30 +136,30 @@ impl Certificate {
     /// Whether one of our keys may have signed a file at `made`, as far as is known at `now`, both in seconds since
     /// 1970.
     pub(super) fn may_sign(&self, signer: Signer<'_>, made: u64, now: u64) -> Result<(), Refusal> {
-        let newest = self.check_primary(made, now)?;
+        let selfs = self.check_primary(made, now)?;
         match signer {
             Signer::Primary(key) => {
+                let newest = newest(selfs.into_iter().filter(|signature| flags(signature).is_some()));
                 // What says nothing about its use has no other use: as gpg takes it.
-                let signs = flags(newest).is_none_or(|signs| signs);
+                let signs = newest.and_then(flags).is_none_or(|signs| signs);
                 if signs { Ok(()) } else { Err(Refusal::NotForSigning(Fingerprint::of(key))) }
             }
             Signer::Subkey(key, signatures) => self.check_subkey(key, signatures, made, now),
         }
     }
 
-    /// Whether the primary key was in force; the self-signature that says so.
-    fn check_primary(&self, made: u64, now: u64) -> Result<&Signature, Refusal> {
+    /// Whether the primary key was in force; its self-signatures.
+    fn check_primary(&self, made: u64, now: u64) -> Result<Vec<&Signature>, Refusal> {
         let fingerprint = self.fingerprint();
         let selfs = self.self_signatures(now);
-        let direct = self.signatures.as_slice();
-        if self.revoked(direct, SignatureType::KeyRevocation, &selfs) {
+        if self.revoked(&self.signatures, SignatureType::KeyRevocation, &selfs) {
             return Err(Refusal::Revoked(fingerprint));
         }
         check_strength(&self.primary)?;
-        let newest = selfs.into_iter().max_by_key(|signature| signature.created());
-        let newest = newest.ok_or_else(|| Refusal::NoSelfSignature(fingerprint))?;
-        check_life(&self.primary, newest, made)?;
-        Ok(newest)
+        let word = newest(selfs.iter().copied().filter(|signature| speaks_of_life(signature)))
+            .ok_or_else(|| Refusal::NoSelfSignature(fingerprint))?;
+        check_life(&self.primary, word, made)?;
+        Ok(selfs)
     }
 
     fn check_subkey(
@@ -174,23 +174,22 @@ impl Certificate {
             return Err(Refusal::Revoked(fingerprint));
         }
         check_strength(key)?;
-        let newest = signatures
+        let bindings = signatures
             .iter()
             .filter(|signature| signature.typ() == Some(SignatureType::SubkeyBinding))
             .filter(|signature| self.in_force(signature, now))
-            .filter(|signature| signature.verify_subkey_binding(&self.primary, key).is_ok())
-            .max_by_key(|signature| signature.created())
-            .ok_or_else(|| Refusal::Unbound(fingerprint.clone()))?;
-        if flags(newest) != Some(true) {
+            .filter(|signature| signature.verify_subkey_binding(&self.primary, key).is_ok());
+        let binding = newest(bindings).ok_or_else(|| Refusal::Unbound(fingerprint.clone()))?;
+        if flags(binding) != Some(true) {
             return Err(Refusal::NotForSigning(fingerprint));
         }
         // Or somebody could adopt another's signing key, and with it what that has signed.
-        let back = newest.embedded_signature().ok_or_else(|| Refusal::Unbound(fingerprint.clone()))?;
+        let back = binding.embedded_signature().ok_or_else(|| Refusal::Unbound(fingerprint.clone()))?;
         let bound = sound(back, now).is_ok() && back.verify_primary_key_binding(key, &self.primary).is_ok();
         if !bound {
             return Err(Refusal::Unbound(fingerprint));
         }
-        check_life(key, newest, made)
+        check_life(key, binding, made)
     }
 
     /// What the owner says of the primary key, with proof and in force.
@@ -271,7 +270,17 @@ fn issuer(signature: &Signature, key: &dyn VerifyingKey) -> Issuer {
     if named { Issuer::Named } else { Issuer::Other }
 }
 
-/// Whether the newest word on a key is that it may sign files; `None` where it has no say.
+fn newest<'s>(signatures: impl Iterator<Item = &'s Signature>) -> Option<&'s Signature> {
+    signatures.max_by_key(|signature| signature.created())
+}
+
+/// Whether a self-signature says how long the primary key lives, be it for ever. One on a user id does. One on the
+/// key itself may be about something else: gpg names revokers in one that says neither use nor life.
+fn speaks_of_life(signature: &Signature) -> bool {
+    signature.is_certification() || flags(signature).is_some() || signature.key_expiration_time().is_some()
+}
+
+/// Whether a self-signature says that its key may sign files; `None` where it has no say.
 fn flags(signature: &Signature) -> Option<bool> {
     signature.config()?.hashed_subpackets().find_map(|subpacket| match &subpacket.data {
         SubpacketData::KeyFlags(flags) => Some(flags.sign()),

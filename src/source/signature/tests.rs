@@ -193,9 +193,8 @@ fn signatures_that_should_not_count_are_refused_even_where_gpgv_is_kinder() {
     let short = gpg.key("short", "rsa1024");
     let dsa = gpg.key("dsa", "dsa2048");
     let keys = gpg.export(&[], &[]);
-    let mut other_file = gpg.sign(&key, &[]);
     fs::write(gpg.path("data"), b"another file").unwrap();
-    std::mem::swap(&mut other_file, &mut gpg.sign(&key, &[]));
+    let other_file = gpg.sign(&key, &[]);
     fs::write(gpg.path("data"), DATA).unwrap();
     // The signature, what we say, what gpgv says. It runs at today's date, not at ours, and minds neither dates in the
     // future nor weak hashes and keys.
@@ -282,6 +281,28 @@ fn a_primary_key_that_no_longer_signs_files_does_not_count() {
 }
 
 #[test]
+fn naming_a_revoker_says_nothing_of_use_and_life_but_who_may_revoke() {
+    let Some(gpg) = Gpg::new() else { return };
+    let (ada, eve, bob) = (gpg.key("ada", "ed25519"), gpg.key("eve", "ed25519"), gpg.key("bob", "ed25519"));
+    let early = gpg.sign_at("20230401", &eve, &[]);
+    let (by_ada, by_eve) = (gpg.sign(&ada, &[]), gpg.sign(&eve, &[]));
+    gpg.at("20230201", &["--expert", "--edit-key", &ada], "change-usage\nS\nQ\nsave\n");
+    gpg.at("20230201", &["--batch", "--quick-set-expire", &eve, "20230501T000000"], "");
+    for (key, signature, said) in
+        [(&ada, by_ada, "not meant for signing"), (&eve, by_eve, "was good until 2023-05-01")]
+    {
+        gpg.at("20230301", &["--edit-key", key], &format!("addrevoker\n{bob}\ny\nsave\n"));
+        let error = gpg.ours(&gpg.export(&[key], &[]), &signature).unwrap_err();
+        assert!(error.to_string().contains(said), "{error}");
+    }
+    assert_eq!(gpg.ours(&gpg.export(&[&eve], &[]), &early).unwrap(), eve);
+    gpg.at("20230402", &["--armor", "--output=revocation", "--desig-revoke", &eve], "y\n0\n\ny\n");
+    gpg.at("20230402", &["--batch", "--import", "revocation"], "");
+    let error = gpg.ours(&gpg.export(&[&eve], &[]), &early).unwrap_err();
+    assert!(error.to_string().contains(&format!("{eve} is revoked")), "{error}");
+}
+
+#[test]
 fn a_key_without_a_sound_self_signature_does_not_count() {
     let Some(gpg) = Gpg::new() else { return };
     let key = gpg.make(&[
@@ -295,17 +316,20 @@ fn a_key_without_a_sound_self_signature_does_not_count() {
     ]);
     let signature = gpg.sign(&key, &[]);
     let weak = gpg.export(&[&key], &[]);
-    let packets = packets::split(&weak).unwrap();
-    let bare = altered(&weak, |packet| {
+    let sound = gpg.key("ada", "ed25519");
+    let renamed = altered(&gpg.export(&[&sound], &[]), |packet| {
         if let Packet::UserId(user) = packet {
             *user = pgp::packet::UserId::from_str(Default::default(), "somebody else").unwrap();
         }
     });
-    assert_eq!(packets.len(), 3);
-    for keys in [weak, bare] {
+    for (keys, signature) in [(weak, signature.clone()), (renamed, gpg.sign(&sound, &[]))] {
         let error = gpg.ours(&keys, &signature).unwrap_err();
         assert!(matches!(error, Error::Refused { refusal: Refusal::NoSelfSignature(_), .. }), "{error}");
     }
+    // A revocation counts however it was hashed.
+    gpg.revoke(&key);
+    let error = gpg.ours(&gpg.export(&[&key], &[]), &signature).unwrap_err();
+    assert!(matches!(error, Error::Refused { refusal: Refusal::Revoked(_), .. }), "{error}");
 }
 
 #[test]
@@ -567,22 +591,4 @@ proptest! {
         });
         prop_assert!(read.is_err());
     }
-}
-
-#[test]
-fn tmp_rpi() {
-    let keys = Keys::read(Path::new("/tmp/rpikey/key.asc")).unwrap();
-    let bytes = fs::read("/tmp/rpikey/rpi.sig").unwrap();
-    let file = File::open("/tmp/rpikey/big").unwrap();
-    let start = std::time::Instant::now();
-    let error = keys
-        .verify(
-            &file,
-            Detached { name: "rpi.sig", bytes: &bytes },
-            SystemTime::now(),
-            &Interrupt::default(),
-            &Silent,
-        )
-        .unwrap_err();
-    println!("RPI {error} {:?}", start.elapsed());
 }
