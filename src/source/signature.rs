@@ -46,6 +46,8 @@ use crate::block::host;
 const KEY_FILE_LEN_MAX: u64 = 1 << 20;
 /// Fifty armored signatures of the largest kind.
 pub(super) const SIGNATURE_LEN_MAX: usize = 64 << 10;
+/// After the name of the file that is signed.
+pub(super) const SIGNATURE_SUFFIX: &str = ".sig";
 /// Each costs a verification. Nobody has more signers.
 const SIGNATURES_MAX: usize = 16;
 /// What is read at once.
@@ -124,6 +126,11 @@ impl Keys {
             return Err(Error::NoKey { path: owned, found: "an OpenPGP file without a key".to_owned() });
         }
         Ok(Self { path: owned, certificates })
+    }
+
+    /// Is this the fingerprint of one of them?
+    pub(super) fn hold(&self, fingerprint: &str) -> bool {
+        self.certificates.iter().any(|certificate| certificate.fingerprint().0 == fingerprint)
     }
 
     /// Which of the keys signed the whole file `signed`, by its primary key. Reads the file once, and not at all when
