@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::ext4_acl::{ACCESS, Acl, DEFAULT};
 use super::ext4_generate::{Bytes, Op};
 use super::ext4_model::{Fault, Id, Kind, Model, Node, Place, Xattrs, join};
 use super::ext4_shapes::big_name;
@@ -61,19 +62,19 @@ impl Model {
             Op::Mkdir { path, mode, owner } => {
                 let place =
                     self.free_place(path).map_err(|f| if f == Fault::IsRoot { Fault::Exists } else { f })?;
-                self.add(place.parent, &place.name, directory(*mode, *owner));
+                self.create(&place, directory(*mode, *owner));
                 Ok(())
             }
             Op::MkdirAll { path } => self.mkdir_all(path),
             Op::Symlink { path, target } => {
                 let place = self.free_place(path)?;
                 let kind = Kind::Symlink(target.clone());
-                self.add(place.parent, &place.name, new(kind, 0o777, (0, 0)));
+                self.create(&place, new(kind, 0o777, (0, 0)));
                 Ok(())
             }
             Op::MakeNode { path, kind, device, mode } => {
                 let place = self.free_place(path)?;
-                self.add(place.parent, &place.name, new(Kind::Node(*kind, *device), *mode, (0, 0)));
+                self.create(&place, new(Kind::Node(*kind, *device), *mode, (0, 0)));
                 Ok(())
             }
             Op::SetXattr { path, name, bytes } => {
@@ -87,6 +88,18 @@ impl Model {
             Op::RemoveXattr { path, name } => {
                 let id = self.find(path, true)?;
                 self.xattrs_mut(id).remove(name).map(drop).ok_or(Fault::NoXattr)
+            }
+            Op::SetAcl { path, name, acl } => {
+                let id = self.find(path, true)?;
+                let node = self.node_mut(id);
+                if *name == DEFAULT && !matches!(node.kind, Kind::Directory(_)) {
+                    return Err(Fault::NotADirectory);
+                }
+                if acl.as_ref().is_some_and(|acl| !acl.is_sound()) {
+                    return Err(Fault::BadAcl);
+                }
+                node.set_acl(name, acl.as_ref());
+                Ok(())
             }
             Op::HardLink { from, to } => {
                 let id = self.find(from, false)?;
@@ -114,7 +127,12 @@ impl Model {
             }
             Op::SetMode { path, mode } => {
                 let id = self.find(path, true)?;
-                self.node_mut(id).mode = *mode;
+                let node = self.node_mut(id);
+                node.mode = *mode;
+                if let Some(mut acl) = node.acl(ACCESS) {
+                    acl.set_permissions(*mode);
+                    node.set_acl(ACCESS, Some(&acl));
+                }
                 Ok(())
             }
             Op::SetOwner { path, uid, gid } => {
@@ -138,11 +156,23 @@ impl Model {
         }
     }
 
+    /// Adds a file with what it inherits from the directory's default access control list.
+    fn create(&mut self, place: &Place, mut node: Node) {
+        let default = self.node(place.parent).acl(DEFAULT);
+        if let Some(default) = default.filter(|_| !matches!(node.kind, Kind::Symlink(_))) {
+            node.set_acl(ACCESS, Some(&default.inherited(node.mode)));
+            if matches!(node.kind, Kind::Directory(_)) {
+                node.set_acl(DEFAULT, Some(&default));
+            }
+        }
+        self.add(place.parent, &place.name, node);
+    }
+
     fn write(&mut self, path: &str, content: Vec<u8>, mode: u16, owner: (u32, u32)) -> Result<(), Fault> {
         let place = self.place(path, true)?;
         let kind = Kind::File(Arc::new(content));
         let Some(id) = place.id else {
-            self.add(place.parent, &place.name, new(kind, mode, owner));
+            self.create(&place, new(kind, mode, owner));
             return Ok(());
         };
         let node = self.node_mut(id);
@@ -175,7 +205,7 @@ impl Model {
                 Some(Kind::Directory(_)) => {}
                 Some(_) => return Err(Fault::NotADirectory),
                 None => {
-                    self.add(place.parent, &place.name, directory(mode, (uid, gid)));
+                    self.create(&place, directory(mode, (uid, gid)));
                 }
             }
         }
@@ -217,18 +247,19 @@ impl Model {
         self.node_mut(id).xattrs.get_or_insert_default()
     }
 
-    /// Whether all attributes that a file would have after a [`Op::SetXattr`] fit a block: then they must have fitted
-    /// the inode and a block.
+    /// Whether the attributes of each file that `op` changes or makes fit a block: then they must have fitted the inode
+    /// and a block.
     pub(super) fn has_room(&self, op: &Op, block_len: usize) -> bool {
-        let Op::SetXattr { path, name, bytes } = op else { return false };
-        let mut xattrs =
-            self.find(path, true).ok().and_then(|id| self.node(id).xattrs.clone()).unwrap_or_default();
-        xattrs.insert(name.clone(), xattr_value(name, *bytes));
-        let len = |(name, value): (&String, &Vec<u8>)| {
-            let name = name.split_once('.').map_or(0, |(_, rest)| rest.len());
-            16 + name.next_multiple_of(4) + value.len().next_multiple_of(4)
+        let mut after = self.clone();
+        let len = |(name, value): (&String, &Vec<u8>)| match name.as_str() {
+            ACCESS | DEFAULT => 16 + Acl::from_value(value).disk_len(),
+            name => {
+                let name = name.split_once('.').map_or(0, |(_, rest)| rest.len());
+                16 + name.next_multiple_of(4) + value.len().next_multiple_of(4)
+            }
         };
-        xattrs.iter().map(len).sum::<usize>() <= block_len - 36
+        let fits = |node: &Node| node.xattrs.iter().flatten().map(len).sum::<usize>() <= block_len - 36;
+        after.apply(op).is_ok() && after.changed(self).all(fits)
     }
 
     fn empty(&mut self, id: Id) {

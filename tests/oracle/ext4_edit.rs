@@ -6,6 +6,7 @@ use std::sync::Arc;
 use cardpress::base::ImagePath;
 use cardpress::image::ext4::{Error, FileKind, Filesystem, NewAttributes, NodeKind, Stat, Timestamp, Xattr};
 
+use super::ext4_acl::Acl;
 use super::ext4_apply::{ON_THE_WAY, xattr_value};
 use super::ext4_generate::Op;
 use super::ext4_model::{Fault, Id, Kind, Model, Node, ROOT, Xattrs, join};
@@ -56,6 +57,10 @@ pub(super) fn edit(fs: &mut Filesystem<'_>, op: &Op) -> Verdict {
         Op::SetXattr { path: p, name, bytes } => {
             fs.set_xattr(&path(p), name.as_bytes(), &xattr_value(name, *bytes))
         }
+        Op::SetAcl { path: p, name, acl } => {
+            let value = acl.clone().unwrap_or(Acl(Vec::new())).value();
+            fs.set_xattr(&path(p), name.as_bytes(), &value)
+        }
         Op::RemoveXattr { path: p, name } => fs.remove_xattr(&path(p), name.as_bytes()),
         Op::Append { path: p, bytes } => fs.append(&path(p), &bytes.make()),
         Op::WriteAt { path: p, offset, bytes } => fs.write_at(&path(p), *offset, &bytes.make()),
@@ -89,6 +94,7 @@ pub(super) fn edit(fs: &mut Filesystem<'_>, op: &Op) -> Verdict {
         Error::IntoItself { .. } => Verdict::Fault(Fault::IntoItself),
         Error::WrongKind { .. } => Verdict::Fault(Fault::WrongKind),
         Error::NoXattr { .. } => Verdict::Fault(Fault::NoXattr),
+        Error::BadAcl { .. } => Verdict::Fault(Fault::BadAcl),
         Error::Content { .. } => Verdict::Fault(Fault::Content),
         Error::XattrRoom { .. } => Verdict::Full,
         Error::FileTooLarge { .. } => Verdict::Fault(Fault::FileTooLarge),

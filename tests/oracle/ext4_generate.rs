@@ -2,6 +2,7 @@
 
 use cardpress::image::ext4::FileKind;
 
+use super::ext4_acl::{ACCESS, Acl, DEFAULT, Entry, GROUP, MASK, NAMED_GROUP, NO_ID, OTHER, OWNER, USER};
 use super::ext4_model::{Id, Kind, Model, ROOT, join};
 use super::ext4_shapes::{BIG_NAMES, big_name};
 
@@ -77,6 +78,12 @@ pub(super) enum Op {
     RemoveXattr {
         path: String,
         name: String,
+    },
+    /// An access control list, or none.
+    SetAcl {
+        path: String,
+        name: &'static str,
+        acl: Option<Acl>,
     },
     HardLink {
         from: String,
@@ -167,7 +174,7 @@ const LOST_AND_FOUND: &str = "/lost+found";
 
 impl Generator {
     pub(super) fn op(&mut self, model: &Model) -> Op {
-        match self.random.below(124) {
+        match self.random.below(132) {
             0..18 => {
                 let path = if self.random.one_in(3) { self.file(model) } else { self.fresh(model) };
                 Op::Write { path, bytes: self.bytes(), mode: self.mode(), owner: self.owner() }
@@ -230,6 +237,11 @@ impl Generator {
             }
             115..119 => self.remove_xattr(model),
             119..122 => self.make_node(model),
+            124..128 => Op::SetAcl { path: self.directory(model), name: DEFAULT, acl: self.acl() },
+            128..132 => {
+                let name = if self.random.one_in(6) { DEFAULT } else { ACCESS };
+                Op::SetAcl { path: self.any(model), name, acl: self.acl() }
+            }
             _ => {
                 let to = if self.random.one_in(2) { self.file(model) } else { self.directory(model) };
                 Op::Rename { from: self.any(model), to }
@@ -257,6 +269,42 @@ impl Generator {
         let name =
             if names.is_empty() { self.xattr_name() } else { names[self.random.index(names.len())].clone() };
         Op::RemoveXattr { path, name }
+    }
+
+    /// Mostly short and sound, now and then as long as a block of attributes.
+    fn acl(&mut self) -> Option<Acl> {
+        if self.random.one_in(8) {
+            return None;
+        }
+        let most = [1, 1, 4, 4, 4, 4, 100, 520][self.random.index(8)];
+        let (users, groups) = (self.random.index(most), self.random.index(most) / 2);
+        let is_masked = users + groups > 0 || self.random.one_in(3);
+        let tags =
+            [(OWNER, 1), (USER, users), (GROUP, 1), (NAMED_GROUP, groups), (MASK, usize::from(is_masked))];
+        let mut entries = Vec::new();
+        for (tag, count) in tags.into_iter().chain([(OTHER, 1)]) {
+            for _ in 0..count {
+                let permissions = u16::from(self.seed() % 8);
+                let id = if tag == USER || tag == NAMED_GROUP { self.owner().0 } else { NO_ID };
+                entries.push(Entry { tag, permissions, id });
+            }
+        }
+        if self.random.one_in(8) {
+            self.spoil(&mut entries);
+        }
+        Some(Acl(entries))
+    }
+
+    fn spoil(&mut self, entries: &mut Vec<Entry>) {
+        let (at, other) = (self.random.index(entries.len()), self.random.index(entries.len()));
+        match self.random.below(6) {
+            0 => drop(entries.remove(at)),
+            1 => entries.swap(at, other),
+            2 => entries.insert(other, entries[at]),
+            3 => entries[at].permissions = 8,
+            4 => entries[at].id = NO_ID,
+            _ => entries[at].tag = 0x40,
+        }
     }
 
     fn make_node(&mut self, model: &Model) -> Op {

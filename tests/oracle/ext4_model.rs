@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use cardpress::image::ext4::FileKind;
 
+use super::ext4_acl::{ACCESS, Acl};
+
 /// Why an operation should fail; the editor's errors without their words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fault {
@@ -19,6 +21,7 @@ pub(super) enum Fault {
     FileTooLarge,
     WrongKind,
     NoXattr,
+    BadAcl,
     /// The source of the content ended early.
     Content,
 }
@@ -36,8 +39,27 @@ pub(super) struct Node {
     pub(super) gid: u32,
     /// Seconds and nanoseconds; `None` once an operation left it to the editor.
     pub(super) modified: Option<(i64, u32)>,
-    /// Extended attributes; `None` from a reader that does not tell.
+    /// Extended attributes, access control lists in the form of system calls; `None` from a reader that does not tell.
     pub(super) xattrs: Option<Xattrs>,
+}
+
+impl Node {
+    /// The access control list of this name.
+    pub(super) fn acl(&self, name: &str) -> Option<Acl> {
+        self.xattrs.as_ref()?.get(name).map(|value| Acl::from_value(value))
+    }
+
+    /// Gives it a list, which the mode follows; one of access that says no more than a mode is only that.
+    pub(super) fn set_acl(&mut self, name: &str, acl: Option<&Acl>) {
+        if let (ACCESS, Some(acl)) = (name, acl) {
+            self.mode = self.mode & !0o777 | acl.permissions();
+        }
+        let xattrs = self.xattrs.get_or_insert_default();
+        match acl.filter(|acl| name != ACCESS || !acl.is_mode()) {
+            Some(acl) => xattrs.insert(name.to_owned(), acl.value()),
+            None => xattrs.remove(name),
+        };
+    }
 }
 
 /// By name, prefix included.
@@ -107,6 +129,11 @@ impl Model {
 
     pub(super) fn node_mut(&mut self, id: Id) -> &mut Node {
         self.nodes.get_mut(&id).expect("a live node")
+    }
+
+    /// What differs from `before`, or was not there.
+    pub(super) fn changed(&self, before: &Self) -> impl Iterator<Item = &Node> {
+        self.nodes.iter().filter(|(id, node)| before.nodes.get(id) != Some(node)).map(|(_, node)| node)
     }
 
     fn children(&self, id: Id) -> Result<&BTreeMap<String, Id>, Fault> {

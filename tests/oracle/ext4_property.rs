@@ -9,6 +9,7 @@ use std::rc::Rc;
 use cardpress::block::Overlay;
 use cardpress::image::ext4::{Filesystem, check};
 
+use super::ext4_acl::{ACCESS, DEFAULT};
 use super::ext4_bench::{Base, Bench, Image, view};
 use super::ext4_edit::{Verdict, edit, read};
 use super::ext4_generate::{Generator, Op, Random};
@@ -259,10 +260,7 @@ fn part(found: &Node, wanted: &Node) -> Option<String> {
     if let (Some(found), Some(wanted)) = (&found.xattrs, &wanted.xattrs)
         && found != wanted
     {
-        let lens = |xattrs: &Xattrs| -> Vec<(String, usize)> {
-            xattrs.iter().map(|(name, value)| (name.clone(), value.len())).collect()
-        };
-        return Some(format!("found the attributes {:?}, wanted {:?}", lens(found), lens(wanted)));
+        return Some(format!("found the attributes {}, wanted {}", list(found), list(wanted)));
     }
     match (&found.kind, &wanted.kind) {
         (found, wanted) if found == wanted => None,
@@ -274,6 +272,15 @@ fn part(found: &Node, wanted: &Node) -> Option<String> {
         }
         (found, wanted) => Some(format!("found {found:?}, wanted {wanted:?}")),
     }
+}
+
+/// The names; of what differs little more than the length helps nobody, so access control lists are written out.
+fn list(xattrs: &Xattrs) -> String {
+    let told = |(name, value): (&String, &Vec<u8>)| match name.as_str() {
+        ACCESS | DEFAULT => format!("{name}={}", value.escape_ascii()),
+        _ => format!("{name} ({} bytes)", value.len()),
+    };
+    xattrs.iter().map(told).collect::<Vec<_>>().join(", ")
 }
 
 /// Leaves out operations, fewer and fewer at a time, as long as something still fails.

@@ -50,6 +50,8 @@ impl World {
         // One cache for all tests: unpacking the same base for each would only take time. It is safe to share.
         command.env("CARDPRESS_CACHE", Path::new(env!("CARGO_TARGET_TMPDIR")).join("cache"));
         command.env("HOME", self.folder.path()).env("LC_ALL", "C").env("TZ", "UTC");
+        // Where `make coverage` collects what ran; without it the counters would end up in this world.
+        command.envs(std::env::var_os("LLVM_PROFILE_FILE").map(|file| ("LLVM_PROFILE_FILE", file)));
         command
     }
 

@@ -99,6 +99,7 @@ impl Filesystem<'_> {
     }
 
     /// Sets the 12 permission bits of what is at `path`, and those of its access control list; symlinks are followed.
+    /// A list that says no more than a mode could, as other writers leave it, goes.
     ///
     /// # Errors
     /// [`Error::NotFound`], or as for [`Self::write_file`].
@@ -108,7 +109,7 @@ impl Filesystem<'_> {
             match fs.store.acl(inode, ACCESS)? {
                 Some(mut acl) => {
                     acl.set_permissions(mode);
-                    fs.store.put_attribute(inode, ACCESS, b"", &acl.to_disk())
+                    fs.store.set_acl(inode, ACCESS, Some(acl))
                 }
                 None => Ok(()),
             }

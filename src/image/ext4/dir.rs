@@ -358,12 +358,9 @@ fn slots<'b>(format: &DirFormat, block: &'b [u8]) -> Result<Vec<Slot<'b>>, DirEr
 
 fn slot_at<'b>(format: &DirFormat, block: &'b [u8], offset: usize, end: usize) -> Result<Slot<'b>, DirError> {
     let [name_len, file_type] = chunk(block, offset + 6);
-    // Without the feature, the type is the upper half of the name's length.
-    let name_len = usize::from(if format.has_filetype {
-        u16::from(name_len)
-    } else {
-        u16::from_le_bytes([name_len, file_type])
-    });
+    // Without types, theirs would be the upper half of the name's length, which never needs it. The kernel does not read
+    // it, nor does it clear it in a new directory whose block it still had in its cache.
+    let name_len = usize::from(name_len);
     let found = u16_at(block, offset + 4);
     let (least, most) = (entry_len(name_len).max(LEAST_LEN), end - offset);
     if found < least || found > most || !found.is_multiple_of(4) {

@@ -317,12 +317,6 @@ impl fmt::Display for Corrupt {
     }
 }
 
-impl From<Corrupt> for Error {
-    fn from(corrupt: Corrupt) -> Self {
-        Self::Corrupt(corrupt)
-    }
-}
-
 impl From<DirError> for Error {
     fn from(error: DirError) -> Self {
         match error {

@@ -45,6 +45,17 @@ fn a_new_directory_has_its_dots_and_room() {
 }
 
 #[test]
+fn what_stands_for_a_type_where_there_are_none_means_nothing() {
+    let format = DirFormat { has_filetype: false, ..format(1024, None) };
+    let mut block = first_block(&format, 12, 2);
+    block[12 + 7] = 0x9d;
+    let wanted = parse_block(&format, &first_block(&format, 12, 2)).unwrap();
+    assert_eq!(parse_block(&format, &block).unwrap(), wanted);
+    assert_eq!(insert(&format, &mut block, &entry("file", 13)), Ok(true));
+    assert_eq!(names(&format, &block), [".", "..", "file"]);
+}
+
+#[test]
 fn a_block_takes_names_to_its_last_byte_and_again_what_was_freed() {
     for format in formats() {
         let mut block = empty_block(&format);

@@ -1,6 +1,7 @@
 //! Filesystems made by mke2fs, edited by us, judged by e2fsck and debugfs.
 
 mod content;
+mod corrupt;
 mod edits;
 mod gate;
 #[cfg(unix)]

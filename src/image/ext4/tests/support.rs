@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::process::{Command, Output};
 
 use crate::base::ImagePath;
-use crate::block::Memory;
-use crate::image::ext4::{Filesystem, NewAttributes};
+use crate::block::{FileDevice, Memory};
+use crate::image::ext4::{Error, Filesystem, NewAttributes, check};
 
 pub(super) const FILE: NewAttributes = NewAttributes { mode: 0o644, uid: 0, gid: 0 };
 pub(super) const DIR: NewAttributes = NewAttributes { mode: 0o755, uid: 0, gid: 0 };
@@ -102,7 +102,7 @@ impl Image {
         fs::write(self.path(), device.into_bytes()).unwrap();
     }
 
-    /// Requires that e2fsck finds nothing to say.
+    /// Requires that neither e2fsck nor our own check finds anything to say.
     pub(super) fn check(&self, when: &str) {
         let output = output(Command::new("e2fsck").arg("-fn").arg(self.path()));
         let said =
@@ -113,6 +113,15 @@ impl Image {
             let _ = fs::copy(self.path(), std::env::temp_dir().join("cardpress-ext4-failed.img"));
         }
         assert!(sound, "e2fsck {when}: {}\n{said}", output.status);
+        let device = FileDevice::new(fs::File::open(self.path()).unwrap()).unwrap();
+        match check(&device) {
+            // Of features that tests only ask to be refused.
+            Err(Error::Unsupported(_)) => {}
+            report => {
+                let report = report.unwrap();
+                assert!(report.is_sound(), "our check {when}: {:?}", report.findings.kept());
+            }
+        }
     }
 
     /// Lets e2fsck repair what a test did with debugfs.

@@ -144,6 +144,25 @@ fn an_access_control_list_and_the_mode_follow_each_other() {
 }
 
 #[test]
+fn a_list_that_says_no_more_than_a_mode_goes_with_the_next_mode() {
+    // Neither the kernel nor we store one; debugfs and mke2fs -d do.
+    let image = Image::make(&SHAPES[0]);
+    let value = tempfile::NamedTempFile::new().unwrap();
+    let plain = [&named_acl()[..12], &named_acl()[20..28], &named_acl()[36..]].concat();
+    std::fs::write(value.path(), &plain).unwrap();
+    let name = "system.posix_acl_access";
+    image.spoil(&format!("ea_set -f {} /etc/hostname {name}", value.path().display()));
+    image.edit(|fs| {
+        let hostname = path("/etc/hostname");
+        assert_eq!(fs.xattr(&hostname, name.as_bytes()).unwrap(), Some(plain));
+        fs.set_mode(&hostname, 0o4751).unwrap();
+        assert_eq!(fs.stat(&hostname, true).unwrap().mode, 0o4751);
+        assert_eq!(fs.xattrs(&hostname).unwrap(), []);
+    });
+    image.check("without the list");
+}
+
+#[test]
 fn what_is_made_below_a_default_access_control_list_inherits_it() {
     for shape in SHAPES {
         let image = Image::make(shape);
