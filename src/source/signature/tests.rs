@@ -326,6 +326,24 @@ fn a_key_without_a_sound_self_signature_does_not_count() {
         let error = gpg.ours(&keys, &signature).unwrap_err();
         assert!(matches!(error, Error::Refused { refusal: Refusal::NoSelfSignature(_), .. }), "{error}");
     }
+    // The owner took back the only user id in the file. The other one comes behind it.
+    let two = gpg.key("bob", "ed25519");
+    let signature_of_two = gpg.sign(&two, &[]);
+    gpg.at("20230201", &["--batch", "--quick-add-uid", &two, "robert"], "");
+    gpg.at("20230202", &["--batch", "--quick-revoke-uid", &two, "bob"], "");
+    let keys = gpg.export(&[&two], &[]);
+    assert_eq!(gpg.ours(&keys, &signature_of_two).unwrap(), two);
+    let mut users = 0;
+    let packets = packets::split(&keys).unwrap();
+    let mut withdrawn = Vec::new();
+    for raw in packets {
+        users += usize::from(raw.tag() == Tag::UserId);
+        if users < 2 {
+            raw.parse().unwrap().to_writer(&mut withdrawn).unwrap();
+        }
+    }
+    let error = gpg.ours(&withdrawn, &signature_of_two).unwrap_err();
+    assert!(matches!(error, Error::Refused { refusal: Refusal::NoSelfSignature(_), .. }), "{error}");
     // A revocation counts however it was hashed.
     gpg.revoke(&key);
     let error = gpg.ours(&gpg.export(&[&key], &[]), &signature).unwrap_err();
