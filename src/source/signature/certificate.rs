@@ -157,7 +157,7 @@ impl Certificate {
         }
         check_strength(&self.primary)?;
         let word = newest(selfs.iter().copied().filter(|signature| speaks_of_life(signature)))
-            .ok_or_else(|| Refusal::NoSelfSignature(fingerprint))?;
+            .ok_or(Refusal::NoSelfSignature(fingerprint))?;
         check_life(&self.primary, word, made)?;
         Ok(selfs)
     }

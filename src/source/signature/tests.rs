@@ -121,8 +121,7 @@ impl Gpg {
     }
 
     fn ours(&self, keys: &[u8], signature: &[u8]) -> Result<String, Error> {
-        let file = File::open(self.path("data")).unwrap();
-        verify(keys, signature, &file)
+        verify(keys, signature, &File::open(self.path("data")).unwrap())
     }
 }
 
@@ -145,6 +144,12 @@ fn with_subkey(gpg: &Gpg) -> (String, String) {
     let key = gpg.make(&["--quick-generate-key", "subkey@example.org", "ed25519", "cert", "never"]);
     let subkey = gpg.make(&["--quick-add-key", &key, "ed25519", "sign", "never"]);
     (key, subkey)
+}
+
+fn written(packets: &[Raw<'_>]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    packets.iter().for_each(|raw| raw.parse().unwrap().to_writer(&mut bytes).unwrap());
+    bytes
 }
 
 /// The packets of a key, each one altered or left as it is.
@@ -251,9 +256,8 @@ fn a_key_counts_as_long_as_its_owner_says() {
             .collect::<Vec<_>>()
     };
     let newest = self_signatures(&extended).pop().unwrap();
-    let mut both = expired.clone();
-    both.extend([0xc2, u8::try_from(newest.len()).unwrap()]);
-    both.extend(&newest);
+    let head = [0xc2, u8::try_from(newest.len()).unwrap()];
+    let both = [expired.as_slice(), &head, &newest].concat();
     assert!(self_signatures(&both).len() > 1);
     assert_eq!(gpg.ours(&both, &signature).unwrap(), key);
 
@@ -305,15 +309,8 @@ fn naming_a_revoker_says_nothing_of_use_and_life_but_who_may_revoke() {
 #[test]
 fn a_key_without_a_sound_self_signature_does_not_count() {
     let Some(gpg) = Gpg::new() else { return };
-    let key = gpg.make(&[
-        "--cert-digest-algo=SHA1",
-        "--allow-weak-key-signatures",
-        "--quick-generate-key",
-        "old",
-        "rsa2048",
-        "sign,cert",
-        "never",
-    ]);
+    let old = "--cert-digest-algo=SHA1 --allow-weak-key-signatures --quick-generate-key old rsa2048 cert,sign never";
+    let key = gpg.make(&old.split(' ').collect::<Vec<_>>());
     let signature = gpg.sign(&key, &[]);
     let weak = gpg.export(&[&key], &[]);
     let sound = gpg.key("ada", "ed25519");
@@ -326,6 +323,18 @@ fn a_key_without_a_sound_self_signature_does_not_count() {
         let error = gpg.ours(&keys, &signature).unwrap_err();
         assert!(matches!(error, Error::Refused { refusal: Refusal::NoSelfSignature(_), .. }), "{error}");
     }
+    // The owner took back the only user id in the file. The other one comes behind it.
+    let two = gpg.key("bob", "ed25519");
+    let signature_of_two = gpg.sign(&two, &[]);
+    gpg.at("20230201", &["--batch", "--quick-add-uid", &two, "robert"], "");
+    gpg.at("20230202", &["--batch", "--quick-revoke-uid", &two, "bob"], "");
+    let keys = gpg.export(&[&two], &[]);
+    assert_eq!(gpg.ours(&keys, &signature_of_two).unwrap(), two);
+    let packets = packets::split(&keys).unwrap();
+    let second = packets.iter().rposition(|raw| raw.tag() == Tag::UserId).unwrap();
+    let withdrawn = written(&packets[..second]);
+    let error = gpg.ours(&withdrawn, &signature_of_two).unwrap_err();
+    assert!(matches!(error, Error::Refused { refusal: Refusal::NoSelfSignature(_), .. }), "{error}");
     // A revocation counts however it was hashed.
     gpg.revoke(&key);
     let error = gpg.ours(&gpg.export(&[&key], &[]), &signature).unwrap_err();
@@ -365,12 +374,8 @@ fn a_subkey_counts_only_when_both_keys_want_it_and_for_as_long() {
 
     // Somebody takes the subkey for his own, signature and all.
     let other = gpg.key("mallory", "ed25519");
-    let mallory = gpg.export(&[&other], &[]);
-    let adopted = packets::split(&keys).unwrap().len() - 2;
-    let mut stolen = mallory;
-    for raw in packets::split(&keys).unwrap().into_iter().skip(adopted) {
-        raw.parse().unwrap().to_writer(&mut stolen).unwrap();
-    }
+    let packets = packets::split(&keys).unwrap();
+    let stolen = [gpg.export(&[&other], &[]), written(&packets[packets.len() - 2..])].concat();
     refused(&stolen, "ERRSIG", "is not bound to the key");
 
     gpg.at("20230201", &["--batch", "--quick-set-expire", &key, "20230501T000000", &subkey], "");
