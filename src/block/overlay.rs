@@ -15,6 +15,9 @@ use super::spill::Spill;
 pub(super) const BLOCK_LEN: usize = 4096;
 pub(super) const BLOCK_LEN_U64: u64 = BLOCK_LEN as u64;
 
+/// From here on what is written goes past memory, once something had to be spilled: it would be spilled next.
+const PAST_MEMORY_LEN: usize = 64 << 10;
+
 pub(super) type Block = Box<[u8; BLOCK_LEN]>;
 
 /// A run of bytes: `[offset, offset + len_bytes)`.
@@ -66,51 +69,113 @@ impl<B: ReadAt> Overlay<B> {
     /// How many bytes the edits take, in memory or spilled.
     #[must_use]
     pub fn dirty_bytes(&self) -> u64 {
-        self.dirty_blocks().len() as u64 * BLOCK_LEN_U64
+        self.dirty_runs().iter().map(|(_, count)| count * BLOCK_LEN_U64).sum()
     }
 
-    /// The numbers of all edited blocks, ascending.
-    fn dirty_blocks(&self) -> Vec<u64> {
-        let mut numbers: Vec<u64> = self.blocks.borrow().keys().copied().collect();
+    /// The edited blocks: first number and how many, ascending, apart from each other.
+    fn dirty_runs(&self) -> Vec<(u64, u64)> {
+        let mut runs: Vec<(u64, u64)> = self.blocks.borrow().keys().map(|number| (*number, 1)).collect();
         if let Some(spill) = &self.spill {
-            numbers.extend(spill.borrow().numbers());
-            numbers.sort_unstable();
-            numbers.dedup();
+            runs.extend(spill.borrow().runs());
+            runs.sort_unstable();
         }
-        numbers
+        let mut joined: Vec<(u64, u64)> = Vec::new();
+        for (first, count) in runs {
+            match joined.last_mut() {
+                Some(last) if last.0 + last.1 >= first => last.1 = last.1.max(first + count - last.0),
+                _ => joined.push((first, count)),
+            }
+        }
+        joined
     }
 
     /// The runs of bytes that may differ from the base, ascending, apart from each other, inside the device.
     #[must_use]
     pub fn dirty_extents(&self) -> Vec<Extent> {
-        let mut extents: Vec<Extent> = Vec::new();
-        for number in self.dirty_blocks() {
-            let offset = number * BLOCK_LEN_U64;
-            let len_bytes = BLOCK_LEN_U64.min(self.len_bytes.get() - offset);
-            match extents.last_mut() {
-                Some(last) if last.offset + last.len_bytes == offset => last.len_bytes += len_bytes,
-                _ => extents.push(Extent { offset, len_bytes }),
+        let extent = |(first, count): (u64, u64)| {
+            let offset = first * BLOCK_LEN_U64;
+            let len_bytes = (count * BLOCK_LEN_U64).min(self.len_bytes.get() - offset);
+            Extent { offset, len_bytes }
+        };
+        self.dirty_runs().into_iter().map(extent).collect()
+    }
+
+    /// Fills `buf` from `offset` on without what is in memory: with what was spilled, and the base where nothing was.
+    fn read_below(&self, offset: u64, buf: &mut [u8]) -> Result<(), Error> {
+        let Some(spill) = self.spill.as_ref().map(RefCell::borrow).filter(|spill| spill.is_used()) else {
+            return self.read_base_at(offset, buf);
+        };
+        let (mut at, mut rest) = (offset, buf);
+        while !rest.is_empty() {
+            let (number, start) = (at / BLOCK_LEN_U64, at % BLOCK_LEN_U64);
+            let found = spill.find(number);
+            let count = match found {
+                Some((_, count)) => count,
+                None => spill.next_run(number).map_or(u64::MAX, |next| next - number),
+            };
+            let len = count.saturating_mul(BLOCK_LEN_U64) - start;
+            let len = usize::try_from(len).unwrap_or(usize::MAX).min(rest.len());
+            let (piece, after) = rest.split_at_mut(len);
+            match found {
+                Some((slot, _)) => spill
+                    .read(slot * BLOCK_LEN_U64 + start, piece)
+                    .map_err(|source| Error::Read { offset: at, len, source })?,
+                None => self.read_base_at(at, piece)?,
             }
+            (at, rest) = (at + len as u64, after);
         }
-        extents
+        Ok(())
     }
 
-    /// Block `number` as it was before it came into memory; zero past the end of the base.
-    fn read_below(&self, number: u64) -> Result<Block, Error> {
-        let mut block = Box::new([0; BLOCK_LEN]);
-        let offset = number * BLOCK_LEN_U64;
-        match &self.spill {
-            Some(spill) if spill.borrow().holds(number) => self.read_spilled_at(offset, &mut block[..])?,
-            _ => self.read_base_at(offset, &mut block[..])?,
+    fn write_in_memory(
+        &self,
+        blocks: &mut BTreeMap<u64, Block>,
+        offset: u64,
+        bytes: &[u8],
+    ) -> Result<(), Error> {
+        let mut rest = bytes;
+        for (number, start, len) in pieces(offset, bytes.len()) {
+            let (piece, after) = rest.split_at(len);
+            rest = after;
+            if self.spill.is_some() && !blocks.contains_key(&number) {
+                self.make_room(blocks)?;
+            }
+            let block = match blocks.entry(number) {
+                Entry::Occupied(entry) => entry.into_mut(),
+                Entry::Vacant(entry) => {
+                    let mut block = Box::new([0; BLOCK_LEN]);
+                    if len < BLOCK_LEN {
+                        self.read_below(number * BLOCK_LEN_U64, &mut block[..])?;
+                    }
+                    entry.insert(block)
+                }
+            };
+            block[start..start + len].copy_from_slice(piece);
         }
-        Ok(block)
+        Ok(())
     }
 
-    /// Puts what was spilled over `buf`.
-    fn read_spilled_at(&self, offset: u64, buf: &mut [u8]) -> Result<(), Error> {
-        let Some(spill) = &self.spill else { return Ok(()) };
-        let len = buf.len();
-        spill.borrow().read_over(offset, buf).map_err(|source| Error::Read { offset, len, source })
+    /// Whole blocks, `first` and those after it, past memory into the file; false when they belong into memory.
+    fn write_past_memory(
+        &self,
+        blocks: &mut BTreeMap<u64, Block>,
+        first: u64,
+        bytes: &[u8],
+    ) -> Result<bool, Error> {
+        let Some(spill) = &self.spill else { return Ok(false) };
+        let mut spill = spill.borrow_mut();
+        if !spill.is_used() || bytes.len() < PAST_MEMORY_LEN {
+            return Ok(false);
+        }
+        spill
+            .put(first, bytes)
+            .map_err(|source| Error::Spill { folder: spill.folder().to_owned(), source })?;
+        let end = first + (bytes.len() / BLOCK_LEN) as u64;
+        let older: Vec<u64> = blocks.range(first..end).map(|(number, _)| *number).collect();
+        for number in older {
+            blocks.remove(&number);
+        }
+        Ok(true)
     }
 
     /// Makes room in memory for one more block.
@@ -158,24 +223,21 @@ impl<B: ReadAt> ReadAt for Overlay<B> {
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<(), Error> {
         Error::check_bounds(offset, buf.len(), self.len_bytes.get())?;
         let blocks = self.blocks.borrow();
-        let first = offset / BLOCK_LEN_U64;
         let end = offset + buf.len() as u64;
-        // One read of the base for the whole range, then the edited blocks over it.
-        let covered = blocks.range(first..=first).next().is_some_and(|_| end <= (first + 1) * BLOCK_LEN_U64);
-        if !covered {
-            self.read_base_at(offset, buf)?;
-            self.read_spilled_at(offset, buf)?;
-        }
-        for (number, block) in blocks.range(first..end.div_ceil(BLOCK_LEN_U64).max(first)) {
+        let (mut at, mut rest) = (offset, buf);
+        // What lies between two blocks in memory is read in one go, and what they hide not at all.
+        for (number, block) in blocks.range(offset / BLOCK_LEN_U64..end.div_ceil(BLOCK_LEN_U64)) {
             let block_start = number * BLOCK_LEN_U64;
-            let from = offset.max(block_start);
-            let to = end.min(block_start + BLOCK_LEN_U64);
-            let len = usize::try_from(to - from).unwrap_or(0);
-            let in_block = usize::try_from(from - block_start).unwrap_or(0);
-            let in_buf = usize::try_from(from - offset).unwrap_or(0);
-            buf[in_buf..in_buf + len].copy_from_slice(&block[in_block..in_block + len]);
+            let before = usize::try_from(block_start.saturating_sub(at)).unwrap_or(0);
+            let (below, after) = rest.split_at_mut(before);
+            self.read_below(at, below)?;
+            at += before as u64;
+            let in_block = usize::try_from(at - block_start).unwrap_or(0);
+            let (piece, after) = after.split_at_mut(after.len().min(BLOCK_LEN - in_block));
+            piece.copy_from_slice(&block[in_block..in_block + piece.len()]);
+            (at, rest) = (at + piece.len() as u64, after);
         }
-        Ok(())
+        self.read_below(at, rest)
     }
 }
 
@@ -183,21 +245,15 @@ impl<B: ReadAt> Device for Overlay<B> {
     fn write_at(&self, offset: u64, bytes: &[u8]) -> Result<(), Error> {
         Error::check_bounds(offset, bytes.len(), self.len_bytes.get())?;
         let mut blocks = self.blocks.borrow_mut();
-        let mut rest = bytes;
-        for (number, start, len) in pieces(offset, bytes.len()) {
-            let (piece, after) = rest.split_at(len);
-            rest = after;
-            if self.spill.is_some() && !blocks.contains_key(&number) {
-                self.make_room(&mut blocks)?;
-            }
-            let block = match blocks.entry(number) {
-                Entry::Occupied(entry) => entry.into_mut(),
-                Entry::Vacant(entry) if len == BLOCK_LEN => entry.insert(Box::new([0; BLOCK_LEN])),
-                Entry::Vacant(entry) => entry.insert(self.read_below(number)?),
-            };
-            block[start..start + len].copy_from_slice(piece);
+        let edge = usize::try_from(offset.wrapping_neg() % BLOCK_LEN_U64).unwrap_or(0);
+        let (before, from) = bytes.split_at(edge.min(bytes.len()));
+        let (whole, after) = from.split_at(from.len() - from.len() % BLOCK_LEN);
+        let first = offset.div_ceil(BLOCK_LEN_U64);
+        if !self.write_past_memory(&mut blocks, first, whole)? {
+            return self.write_in_memory(&mut blocks, offset, bytes);
         }
-        Ok(())
+        self.write_in_memory(&mut blocks, offset, before)?;
+        self.write_in_memory(&mut blocks, first * BLOCK_LEN_U64 + whole.len() as u64, after)
     }
 }
 
@@ -256,7 +312,9 @@ mod tests {
             for round in 0..400_u64 {
                 state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(round);
                 let offset = (state >> 33) % (39 * BLOCK_LEN_U64);
-                let len = usize::try_from((state >> 20) % 9000 % (40 * BLOCK_LEN_U64 - offset)).unwrap();
+                // Some are long enough to go past memory.
+                let most = if round % 5 == 0 { 130_000 } else { 9000 };
+                let len = usize::try_from((state >> 20) % most % (40 * BLOCK_LEN_U64 - offset)).unwrap();
                 device.write_at(offset, &vec![u8::try_from(round % 251).unwrap(); len]).unwrap();
             }
         }
@@ -264,7 +322,7 @@ mod tests {
         assert_eq!(spilling.dirty_bytes(), plain.dirty_bytes());
         assert!(spilling.blocks.borrow().len() <= 2);
         for offset in (0..39 * BLOCK_LEN_U64).step_by(1777) {
-            for len in [1, 100, 5000, 20_000] {
+            for len in [0, 1, 100, 5000, 20_000, 100_000] {
                 let len = len.min(usize::try_from(40 * BLOCK_LEN_U64 - offset).unwrap());
                 assert!(read(&spilling, offset, len) == read(&plain, offset, len), "{len} at {offset}");
             }

@@ -476,7 +476,7 @@ fn leave_log(image: &Path, offset: u64, byte: u8) {
     let file = fs::File::open(image).unwrap();
     let overlay = Overlay::new(FileDevice::new(file.try_clone().unwrap()).unwrap());
     overlay.write_at(offset, &[byte]).unwrap();
-    let stopped = commit(&Host::new(file, image.to_owned()), &overlay, &Interrupt::default());
+    let stopped = commit(&Host::new(file, image.to_owned()), &overlay, &[], &Interrupt::default());
     assert!(stopped.is_err(), "the log was done");
 }
 

@@ -3,14 +3,16 @@
 
 use std::cell::RefCell;
 use std::io;
+use std::ops::Range;
 use std::path::Path;
 
 use cardpress::base::{ImagePath, Interrupt};
-use cardpress::block::redo::{Site, commit, settle};
-use cardpress::block::{Device as _, Memory, Overlay, ReadAt as _};
+use cardpress::block::redo::{Error, Site, commit, settle};
+use cardpress::block::{Device as _, Extent, Memory, Overlay, ReadAt as _};
 use cardpress::image::ext4::{Filesystem, NewAttributes, Timestamp};
 use cardpress::image::fat::{Fat, FatTime};
 
+use super::{are_same_but_for, free_bytes};
 use crate::support::tools::{Workspace, must, run, text};
 
 /// What comes through a power cut whole, or not at all.
@@ -185,17 +187,44 @@ fn cuts(before: &State, steps: &[Step], mut look: impl FnMut(usize, State)) {
     }
 }
 
-/// Commits `overlay` over `old` and cuts everywhere; how many states there were, and the new bytes.
-fn cut_everywhere(name: &str, old: &[u8], overlay: &Overlay<Memory>) -> (usize, Vec<u8>) {
+/// What came of a commit that was cut everywhere.
+struct Cut {
+    /// How many states there were.
+    states: usize,
+    /// How many pieces went straight into the target.
+    direct: usize,
+    /// The bytes before, but with all of those.
+    worst: Vec<u8>,
+    /// The bytes after.
+    new: Vec<u8>,
+}
+
+/// Commits `overlay` over `old`, of which `free` are spare, and cuts everywhere.
+fn cut_everywhere(name: &str, old: &[u8], overlay: &Overlay<Memory>, free: &[Range<usize>]) -> Cut {
     let before = State { target: old.to_vec(), log: None };
     let disk = Disk::new(before.clone());
-    assert!(commit(&disk, overlay, &Interrupt::default()).unwrap(), "{name}: nothing changed");
+    assert!(
+        commit(&disk, overlay, &extents(free), &Interrupt::default()).unwrap(),
+        "{name}: nothing changed"
+    );
     let new = disk.state.borrow().target.clone();
     let mut wanted = vec![0; usize::try_from(overlay.len_bytes()).unwrap()];
     overlay.read_at(0, &mut wanted).unwrap();
     assert!(new == wanted, "{name}: the target is not what the overlay says");
     let steps = disk.steps.into_inner();
     let committed = steps.iter().position(|step| matches!(step, Step::SyncLog)).unwrap() + 1;
+
+    let (mut direct, mut worst) = (0, before.clone());
+    for step in &steps[..committed] {
+        if let Step::Target(at, bytes) = step {
+            let is_free = free.iter().any(|range| range.start <= *at && at + bytes.len() <= range.end);
+            assert!(is_free, "{name}: {} bytes at {at} were in use", bytes.len());
+            direct += 1;
+            worst.apply(step);
+        }
+    }
+    assert!(are_same_but_for(free, old, &worst.target), "{name}: bytes in use were changed");
+
     let mut states = 0;
     cuts(&before, &steps, |cut, state| {
         states += 1;
@@ -204,7 +233,7 @@ fn cut_everywhere(name: &str, old: &[u8], overlay: &Overlay<Memory>) -> (usize, 
         let after = opened.state.into_inner();
         assert!(after.log.is_none(), "{name}, cut {cut}: a log stays");
         assert!(
-            after.target == new || (cut < committed && after.target == old),
+            after.target == new || (cut < committed && are_same_but_for(free, &after.target, old)),
             "{name}, cut {cut}: neither"
         );
         // The power goes again while the first cut is repaired.
@@ -221,7 +250,12 @@ fn cut_everywhere(name: &str, old: &[u8], overlay: &Overlay<Memory>) -> (usize, 
             }
         }
     });
-    (states, new)
+    Cut { states, direct, worst: worst.target, new }
+}
+
+fn extents(ranges: &[Range<usize>]) -> Vec<Extent> {
+    let extent = |range: &Range<usize>| Extent { offset: range.start as u64, len_bytes: range.len() as u64 };
+    ranges.iter().map(extent).collect()
 }
 
 /// Deterministic and good enough to choose with.
@@ -310,7 +344,7 @@ fn an_ext4_filesystem_is_the_old_or_the_new_one_wherever_the_power_goes() {
         ("none", &["-b1024", "-O^has_journal,^metadata_csum,^64bit"]),
         ("maps", &["-b1024", "-O^has_journal,^extent,^metadata_csum,^64bit"]),
     ];
-    let (mut mixes, mut states) = (0, 0);
+    let (mut mixes, mut states, mut direct) = (0, 0, 0);
     for (shape, options) in shapes {
         let mut old = ext4(&work, options, "1M");
         for seed in 0..7 {
@@ -327,16 +361,28 @@ fn an_ext4_filesystem_is_the_old_or_the_new_one_wherever_the_power_goes() {
                 fs.grow(overlay.len_bytes() / block_len, (1 << 20) / block_len).unwrap();
             }
             let _ = fs.mkdir(&path("/etc"), NewAttributes { mode: 0o755, uid: 0, gid: 0 });
+            let fill = vec![u8::try_from(seed + 1).unwrap(); 20_000];
+            let new = NewAttributes { mode: 0o644, uid: 0, gid: 0 };
+            fs.write_file(&path(&format!("/new{seed}")), &fill, new).unwrap();
             edit_ext4(&mut fs, &mut Dice(seed.unsigned_abs() * 77 + shape.len() as u64));
             drop(fs);
-            let (count, new) = cut_everywhere(&name, &old, &overlay);
-            judge(&work, &name, &new, true);
-            (mixes, states) = (mixes + 1, states + count);
+            // The free blocks before the edits, by the editor itself and by dumpe2fs.
+            let held = Overlay::new(Memory::new(old.clone()));
+            let spare = Filesystem::open(&held).unwrap().free_ranges().unwrap();
+            let file = work.path("before");
+            std::fs::write(&file, &old).unwrap();
+            let free = free_bytes(&file);
+            assert_eq!(spare, extents(&free), "{name}");
+            let cut = cut_everywhere(&name, &old, &overlay, &free);
+            judge(&work, &name, &cut.worst, true);
+            judge(&work, &name, &cut.new, true);
+            (mixes, states, direct) = (mixes + 1, states + cut.states, direct + cut.direct);
             // The next mix begins where this one ended.
-            old = new;
+            old = cut.new;
         }
     }
-    println!("{mixes} mixes, {states} states");
+    println!("{mixes} mixes, {states} states, {direct} pieces of 2 KiB written straight");
+    assert!(direct > 200, "{direct}");
 }
 
 #[test]
@@ -352,10 +398,10 @@ fn a_fat_filesystem_is_the_old_or_the_new_one_wherever_the_power_goes() {
         let fat = Fat::open(&overlay, FatTime::from_epoch_seconds(1_700_000_000 + seed * 2)).unwrap();
         edit_fat(&fat, &mut Dice(seed));
         fat.close().unwrap();
-        let (count, new) = cut_everywhere(&format!("fat {seed}"), &old, &overlay);
-        judge(&work, &format!("fat {seed}"), &new, false);
-        states += count;
-        old = new;
+        let cut = cut_everywhere(&format!("fat {seed}"), &old, &overlay, &[]);
+        judge(&work, &format!("fat {seed}"), &cut.new, false);
+        states += cut.states;
+        old = cut.new;
     }
     println!("12 mixes, {states} states");
 }
@@ -370,16 +416,63 @@ fn a_change_of_several_pieces_survives_too() {
     overlay.write_at(2 << 20, &[2; 10]).unwrap();
     overlay.write_at((3 << 20) + 4990, &[3; 10]).unwrap();
     let before = State { target: old.clone(), log: None };
-    let disk = Disk::new(before.clone());
-    assert!(commit(&disk, &overlay, &Interrupt::default()).unwrap());
-    let new = disk.state.borrow().target.clone();
-    let steps = disk.steps.into_inner();
-    for cut in (0..=steps.len()).step_by(11) {
-        for modulus in [1, 2, 3, usize::MAX] {
-            let opened = Disk::new(left(&before, &steps[..cut], |number| number % modulus == 0));
-            settle(&opened).unwrap();
-            let after = opened.state.into_inner().target;
-            assert!(after == new || after == old, "cut {cut}, every {modulus}");
+    // Nothing spare, and room that begins and ends inside a block.
+    for free in [vec![], vec![100_000..1_100_001, 2_000_000..3_100_000]] {
+        let disk = Disk::new(before.clone());
+        assert!(commit(&disk, &overlay, &extents(&free), &Interrupt::default()).unwrap());
+        let new = disk.state.borrow().target.clone();
+        let mut wanted = vec![0; new.len()];
+        overlay.read_at(0, &mut wanted).unwrap();
+        assert!(new == wanted);
+        let steps = disk.steps.into_inner();
+        for cut in (0..=steps.len()).step_by(11) {
+            for modulus in [1, 2, 3, usize::MAX] {
+                let opened = Disk::new(left(&before, &steps[..cut], |number| number % modulus == 0));
+                settle(&opened).unwrap();
+                let after = opened.state.into_inner().target;
+                let is_old = after.len() == old.len() && are_same_but_for(&free, &old, &after);
+                assert!(after == new || is_old, "cut {cut}, every {modulus}");
+            }
         }
+    }
+}
+
+#[test]
+fn a_log_is_not_done_where_what_was_written_before_it_is_missing() {
+    let before = State { target: vec![1; 60_000], log: None };
+    let overlay = Overlay::new(Memory::new(before.target.clone()));
+    overlay.write_at(0, &[2; 10]).unwrap();
+    overlay.write_at(20_000, &[3; 20_000]).unwrap();
+    let spare = [Extent { offset: 16_384, len_bytes: 40_000 }];
+    let disk = Disk::new(before.clone());
+    assert!(commit(&disk, &overlay, &spare, &Interrupt::default()).unwrap());
+    let steps = disk.steps.into_inner();
+    let committed = steps.iter().position(|step| matches!(step, Step::SyncLog)).unwrap() + 1;
+    let sealed = left(&before, &steps[..committed], |_| false);
+    let opened = Disk::new(sealed.clone());
+    settle(&opened).unwrap();
+    assert!(opened.state.into_inner().target == disk.state.into_inner().target);
+
+    // The image as it was before, put in place of the one that the log was made for.
+    let mut replaced = sealed.clone();
+    replaced.target = before.target;
+    let mut spoilt = sealed.clone();
+    spoilt.target[39_999] ^= 1;
+    for state in [replaced, spoilt] {
+        let opened = Disk::new(state.clone());
+        let refused = settle(&opened).unwrap_err();
+        assert!(matches!(&refused, Error::Foreign { found, .. } if found.contains("at 16384")), "{refused}");
+        let after = opened.state.into_inner();
+        assert!(after.target == state.target && after.log == state.log);
+    }
+    // One bit wrong anywhere in the log: it never became whole.
+    let whole = sealed.log.clone().unwrap();
+    for at in 0..whole.len() {
+        let mut torn = sealed.clone();
+        torn.log.as_mut().unwrap()[at] ^= 1;
+        let opened = Disk::new(torn);
+        settle(&opened).unwrap();
+        let after = opened.state.into_inner();
+        assert!(after.target == sealed.target && after.log.is_none(), "byte {at}");
     }
 }

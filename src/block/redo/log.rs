@@ -14,9 +14,15 @@
 //! | 16..      | CRC-32C of each sector of 512 bytes as it was; past the old end it was zero |
 //! | then      | the new bytes                                   |
 //!
+//! | bytes     | what is in the target already, behind the records, ascending |
+//! |-----------|-------------------------------------------------|
+//! | 0..8      | where in the target                             |
+//! | 8..12     | how many bytes: 1 to 1 MiB, and the highest bit |
+//! | 12..16    | CRC-32C of the bytes there                      |
+//!
 //! | bytes     | trailer                                         |
 //! |-----------|-------------------------------------------------|
-//! | 0..8      | the number of records                           |
+//! | 0..8      | the number of both together                     |
 //! | 8..16     | the length of the whole log                     |
 //! | 16..48    | SHA-256 of everything before                    |
 
@@ -25,7 +31,8 @@ use std::io;
 use crc32c::crc32c;
 
 use super::super::overlay::{BLOCK_LEN, BLOCK_LEN_U64};
-use super::super::{Overlay, ReadAt};
+use super::super::{Extent, Overlay, ReadAt};
+use super::direct::{self, Direct};
 use super::{Error, Site};
 use crate::base::{Interrupt, Sha256Digest, Sha256Hasher};
 
@@ -36,7 +43,9 @@ const TRAILER_LEN: u64 = 48;
 /// The smallest piece that a disk writes whole.
 const SECTOR: usize = 512;
 /// A whole number of blocks and sectors; what is read, written and held at a time.
-const PIECE: u64 = 1 << 20;
+pub(super) const PIECE: u64 = 1 << 20;
+/// Of a length: the bytes are in the target already.
+const IS_DIRECT: u32 = 1 << 31;
 
 /// What lay beside the target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,7 +54,7 @@ pub enum Settled {
     Clean,
     /// The unfinished changes were done to the end.
     Finished,
-    /// A log that never became whole; the target had not been touched.
+    /// A log that never became whole; nothing but spare room of the target had been touched.
     Discarded,
 }
 
@@ -67,6 +76,8 @@ pub(super) struct Log {
     pub(super) len_after: u64,
     /// Ascending and apart.
     pub(super) records: Vec<Record>,
+    /// Ascending and apart.
+    direct: Vec<Direct>,
 }
 
 /// What is beside a target, looked at and not touched.
@@ -80,27 +91,32 @@ pub(super) enum Found {
     Whole(Log),
 }
 
-fn failed(site: &dyn Site, action: &'static str, on_log: bool) -> impl Fn(io::Error) -> Error {
+pub(super) fn failed(site: &dyn Site, action: &'static str, on_log: bool) -> impl Fn(io::Error) -> Error {
     let path = if on_log { site.log_path() } else { site.target_path() }.to_owned();
     move |source| Error::Io { action, path: path.clone(), source }
 }
 
-fn to_usize(len: u64) -> usize {
+pub(super) fn to_usize(len: u64) -> usize {
     usize::try_from(len).unwrap_or(usize::MAX)
 }
 
 /// Changes the target to what `overlay` says; whether there was anything to change. Past the return of this function
 /// the change lasts. Blocks that are as they were are left out.
 ///
+/// `spare` are the ranges of the target, ascending and apart, that nobody needs as they are: they may come to hold
+/// anything while the change has not happened. New bytes for them are written straight there, and only when something
+/// else changes too, for else they stay spare.
+///
 /// # Errors
-/// Any [`Error`]; the target is as it was, except with [`Error::Incomplete`].
+/// Any [`Error`]; the target is as it was, but for `spare`, except with [`Error::Incomplete`].
 pub fn commit<B: ReadAt>(
     site: &dyn Site,
     overlay: &Overlay<B>,
+    spare: &[Extent],
     interrupt: &Interrupt,
 ) -> Result<bool, Error> {
     let mut writer = Writer::new(site, overlay.len_bytes())?;
-    let written = write(&mut writer, overlay, interrupt).and_then(|()| writer.finish());
+    let written = write(&mut writer, overlay, spare, interrupt).and_then(|()| writer.finish());
     match written {
         // A change that cannot be made must not come back with the next opening.
         Err(error) => {
@@ -117,9 +133,11 @@ pub fn commit<B: ReadAt>(
 fn write<B: ReadAt>(
     writer: &mut Writer<'_>,
     overlay: &Overlay<B>,
+    spare: &[Extent],
     interrupt: &Interrupt,
 ) -> Result<(), Error> {
-    for extent in overlay.dirty_extents() {
+    let (direct, logged) = direct::split(overlay.dirty_extents(), spare, writer.log.len_before);
+    for extent in logged {
         let end = extent.offset + extent.len_bytes;
         let mut at = extent.offset;
         while at < end {
@@ -137,11 +155,15 @@ fn write<B: ReadAt>(
         }
     }
     interrupt.check()?;
-    Ok(())
+    if writer.begun {
+        writer.add_direct(direct::write(writer.site, overlay, &direct, interrupt)?)
+    } else {
+        Ok(())
+    }
 }
 
 /// The runs of blocks that differ, as byte ranges.
-fn changed_runs(old: &[u8], new: &[u8]) -> Vec<(usize, usize)> {
+pub(super) fn changed_runs(old: &[u8], new: &[u8]) -> Vec<(usize, usize)> {
     let mut runs: Vec<(usize, usize)> = Vec::new();
     for (number, (before, after)) in old.chunks(BLOCK_LEN).zip(new.chunks(BLOCK_LEN)).enumerate() {
         let start = number * BLOCK_LEN;
@@ -168,7 +190,7 @@ struct Writer<'s> {
 impl<'s> Writer<'s> {
     fn new(site: &'s dyn Site, len_after: u64) -> Result<Self, Error> {
         let len_before = site.target_len().map_err(failed(site, "ask the length of", false))?;
-        let log = Log { len_before, len_after, records: Vec::new() };
+        let log = Log { len_before, len_after, records: Vec::new(), direct: Vec::new() };
         Ok(Self { site, log, at: 0, hasher: Sha256Hasher::default(), begun: false, buffer: Vec::new() })
     }
 
@@ -197,6 +219,18 @@ impl<'s> Writer<'s> {
         self.put(&[new])
     }
 
+    /// What the target holds already, past all records.
+    fn add_direct(&mut self, direct: Vec<Direct>) -> Result<(), Error> {
+        for piece in &direct {
+            // At most PIECE.
+            let len_field = u32::try_from(piece.len).unwrap_or(u32::MAX) | IS_DIRECT;
+            let fields = [len_field, piece.crc].map(u32::to_le_bytes);
+            self.put(&[&piece.offset.to_le_bytes(), &fields[0], &fields[1]])?;
+        }
+        self.log.direct = direct;
+        Ok(())
+    }
+
     fn put(&mut self, parts: &[&[u8]]) -> Result<(), Error> {
         for part in parts {
             self.hasher.update(part);
@@ -221,7 +255,7 @@ impl<'s> Writer<'s> {
         if !self.begun {
             return Ok(None);
         }
-        let count = self.log.records.len() as u64;
+        let count = (self.log.records.len() + self.log.direct.len()) as u64;
         let len = self.at + TRAILER_LEN;
         self.put(&[&count.to_le_bytes(), &len.to_le_bytes()])?;
         let digest = std::mem::take(&mut self.hasher).finish();
@@ -234,7 +268,12 @@ impl<'s> Writer<'s> {
 }
 
 /// The bytes of the target, and zero past its end.
-fn read_target(site: &dyn Site, target_len: u64, offset: u64, len: usize) -> Result<Vec<u8>, Error> {
+pub(super) fn read_target(
+    site: &dyn Site,
+    target_len: u64,
+    offset: u64,
+    len: usize,
+) -> Result<Vec<u8>, Error> {
     let mut bytes = vec![0; len];
     let held = to_usize(target_len.saturating_sub(offset)).min(len);
     if let Some(held) = bytes.get_mut(..held).filter(|held| !held.is_empty()) {
@@ -313,8 +352,12 @@ fn read(site: &dyn Site, len: u64) -> Result<Option<Log>, Error> {
     }
     let mut header = [0; 32];
     site.read_log(0, &mut header).map_err(&read_failed)?;
-    let mut log =
-        Log { len_before: u64_at(&header, 16), len_after: u64_at(&header, 24), records: Vec::new() };
+    let mut log = Log {
+        len_before: u64_at(&header, 16),
+        len_after: u64_at(&header, 24),
+        records: Vec::new(),
+        direct: Vec::new(),
+    };
     // From here on only a log made by somebody else can be wrong; it is read as carefully.
     let end = len - TRAILER_LEN;
     let (mut at, mut free_from) = (HEADER_LEN, 0);
@@ -324,22 +367,32 @@ fn read(site: &dyn Site, len: u64) -> Result<Option<Log>, Error> {
             return Ok(None);
         }
         site.read_log(at, &mut head).map_err(&read_failed)?;
-        let (offset, size) = (u64_at(&head, 0), u64::from(u32_at(&head, 8)));
+        let (offset, len_field, crc) = (u64_at(&head, 0), u32_at(&head, 8), u32_at(&head, 12));
+        let (size, is_direct) = (u64::from(len_field & !IS_DIRECT), len_field & IS_DIRECT != 0);
+        if is_direct && log.direct.is_empty() {
+            free_from = 0;
+        }
         let sums_len = size.div_ceil(SECTOR as u64) * 4;
         let log_at = at + RECORD_LEN + sums_len;
+        let next = if is_direct { at + RECORD_LEN } else { log_at + size };
         let fits = (1..=PIECE).contains(&size)
             && offset >= free_from
             && offset.is_multiple_of(BLOCK_LEN_U64)
             && offset.checked_add(size).is_some_and(|stop| stop <= log.len_after)
-            && log_at + size <= end;
+            && (is_direct || log.direct.is_empty())
+            && next <= end;
         if !fits {
             return Ok(None);
         }
-        log.records.push(Record { offset, len: size, log_at, crc: u32_at(&head, 12) });
-        (at, free_from) = (log_at + size, offset + size);
+        if is_direct {
+            log.direct.push(Direct { offset, len: size, crc });
+        } else {
+            log.records.push(Record { offset, len: size, log_at, crc });
+        }
+        (at, free_from) = (next, offset + size);
     }
-    let sound =
-        header.starts_with(MAGIC) && log.records.len() as u64 == count && log.len_after >= log.len_before;
+    let found = (log.records.len() + log.direct.len()) as u64;
+    let sound = header.starts_with(MAGIC) && found == count && log.len_after >= log.len_before;
     Ok(sound.then_some(log))
 }
 
@@ -357,8 +410,8 @@ fn digest(site: &dyn Site, len: u64) -> Result<Sha256Digest, Error> {
     Ok(hasher.finish())
 }
 
-/// Refuses a log when a sector is neither as it was nor as it will be: then the target is another file, or was changed
-/// since.
+/// Refuses a log when a sector is neither as it was nor as it will be, or when what was written before the log is not
+/// there: then the target is another file, or was changed since.
 fn check_belongs(site: &dyn Site, log: &Log) -> Result<(), Error> {
     let foreign = |found: String| {
         let (log, target) = (site.log_path().to_owned(), site.target_path().to_owned());
@@ -382,6 +435,12 @@ fn check_belongs(site: &dyn Site, log: &Log) -> Result<(), Error> {
                 return foreign(format!("the sector at {at} is neither as it was nor as it was to be"));
             }
         }
+    }
+    if let Some(piece) = direct::first_missing(site, target_len, &log.direct)? {
+        return foreign(format!(
+            "the {} bytes at {} are not those that were written there",
+            piece.len, piece.offset
+        ));
     }
     Ok(())
 }

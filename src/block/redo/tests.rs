@@ -3,7 +3,7 @@ use std::path::PathBuf;
 
 use super::*;
 use crate::base::Interrupt;
-use crate::block::{Device as _, Overlay, ReadAt as _};
+use crate::block::{Device as _, Extent, Overlay, ReadAt as _};
 
 const LEN: usize = 40_000;
 
@@ -33,7 +33,7 @@ impl Place {
         let overlay = edited(&target);
         // What is open for reading only cannot be written, so the log stays.
         let site = Host::new(fs::File::open(self.target()).unwrap(), self.target());
-        let failed = commit(&site, &overlay, &Interrupt::default());
+        let failed = commit(&site, &overlay, &[], &Interrupt::default());
         assert!(matches!(failed, Err(Error::Incomplete { .. })), "{failed:?}");
         assert_eq!(fs::read(self.target()).unwrap(), old());
         new()
@@ -70,7 +70,7 @@ fn a_commit_changes_the_target_and_leaves_no_log() {
     let place = Place::new();
     let (target, settled) = Target::open(&place.target()).unwrap();
     assert_eq!(settled, Settled::Clean);
-    assert!(target.commit(&edited(&target), &Interrupt::default()).unwrap());
+    assert!(target.commit(&edited(&target), &[], &Interrupt::default()).unwrap());
     assert!(fs::read(place.target()).unwrap() == new());
     assert!(!place.log().exists());
 }
@@ -82,7 +82,7 @@ fn without_a_change_nothing_is_touched() {
     let (target, _) = Target::open(&place.target()).unwrap();
     let overlay = Overlay::new(target.device().unwrap());
     overlay.write_at(100, &old()[100..9000]).unwrap();
-    assert!(!target.commit(&overlay, &Interrupt::default()).unwrap());
+    assert!(!target.commit(&overlay, &[], &Interrupt::default()).unwrap());
     assert_eq!(fs::metadata(place.target()).unwrap().modified().unwrap(), before);
     assert_eq!(fs::read_dir(place.folder.path()).unwrap().count(), 1);
 }
@@ -165,9 +165,64 @@ fn an_interrupt_before_the_commit_changes_nothing() {
     let (target, _) = Target::open(&place.target()).unwrap();
     let interrupt = Interrupt::default();
     interrupt.raise();
-    let stopped = target.commit(&edited(&target), &interrupt);
+    let stopped = target.commit(&edited(&target), &[], &interrupt);
     assert!(matches!(stopped, Err(Error::Interrupted(_))));
     assert!(fs::read(place.target()).unwrap() == old() && !place.log().exists());
+}
+
+/// Of whole blocks 2 and 9.
+const SPARE: [Extent; 2] =
+    [Extent { offset: 8000, len_bytes: 6000 }, Extent { offset: 36_864, len_bytes: 9000 }];
+
+#[test]
+fn without_a_change_outside_spare_room_nothing_is_touched() {
+    let place = Place::new();
+    let before = fs::metadata(place.target()).unwrap().modified().unwrap();
+    let (target, _) = Target::open(&place.target()).unwrap();
+    let overlay = Overlay::new(target.device().unwrap());
+    overlay.write_at(9000, &[1; 1000]).unwrap();
+    assert!(!target.commit(&overlay, &SPARE, &Interrupt::default()).unwrap());
+    assert_eq!(fs::metadata(place.target()).unwrap().modified().unwrap(), before);
+    assert!(fs::read(place.target()).unwrap() == old() && !place.log().exists());
+    overlay.write_at(3, &[1]).unwrap();
+    assert!(target.commit(&overlay, &SPARE, &Interrupt::default()).unwrap());
+    let mut new = old();
+    new[9000..10_000].fill(1);
+    new[3] = 1;
+    assert!(fs::read(place.target()).unwrap() == new && !place.log().exists());
+}
+
+#[test]
+fn a_commit_that_fails_before_the_log_is_whole_changes_spare_room_at_most() {
+    let place = Place::new();
+    let (target, _) = Target::open(&place.target()).unwrap();
+    let overlay = edited(&target);
+    overlay.write_at(36_000, &[0xdd; 3000]).unwrap();
+    let site = Host::new(fs::File::open(place.target()).unwrap(), place.target());
+    let failed = commit(&site, &overlay, &SPARE, &Interrupt::default());
+    assert!(matches!(failed, Err(Error::Io { action: "write", .. })), "{failed:?}");
+    assert!(fs::read(place.target()).unwrap() == old() && !place.log().exists());
+}
+
+#[cfg(unix)]
+#[test]
+fn zeros_for_spare_room_leave_holes() {
+    use std::os::unix::fs::MetadataExt as _;
+    let place = Place::new();
+    let file = fs::File::create(place.target()).unwrap();
+    file.set_len(8 << 20).unwrap();
+    let (target, _) = Target::open(&place.target()).unwrap();
+    let overlay = Overlay::new(target.device().unwrap());
+    overlay.write_at(0, &[1; 10]).unwrap();
+    overlay.write_at(1 << 20, &vec![0; 6 << 20]).unwrap();
+    overlay.write_at(5 << 20, &[2; 5000]).unwrap();
+    let spare = [Extent { offset: 1 << 20, len_bytes: 6 << 20 }];
+    assert!(target.commit(&overlay, &spare, &Interrupt::default()).unwrap());
+    let bytes = fs::read(place.target()).unwrap();
+    assert!(
+        bytes[5 << 20..(5 << 20) + 5000] == [2; 5000] && bytes.iter().filter(|b| **b != 0).count() == 5010
+    );
+    assert!(fs::metadata(place.target()).unwrap().blocks() * 512 < 1 << 20);
 }
 
 #[test]

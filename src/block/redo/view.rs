@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use super::log::{Found, Log, Settled, commit, look, settle};
 use super::{Error, Host, Site as _};
 use crate::base::Interrupt;
-use crate::block::{self, FileDevice, Overlay, ReadAt, host};
+use crate::block::{self, Extent, FileDevice, Overlay, ReadAt, host};
 
 /// A file that is changed in place; nobody else has it open through here.
 #[derive(Debug)]
@@ -39,12 +39,18 @@ impl Target {
         self.site.target().try_clone().and_then(FileDevice::new).map_err(failed)
     }
 
-    /// Changes the file to what `overlay`, which lies over it, says; whether there was anything to change.
+    /// Changes the file to what `overlay`, which lies over it, says; whether there was anything to change. Nobody needs
+    /// what it holds in `spare`.
     ///
     /// # Errors
     /// As for [`commit`].
-    pub fn commit<B: ReadAt>(&self, overlay: &Overlay<B>, interrupt: &Interrupt) -> Result<bool, Error> {
-        commit(&self.site, overlay, interrupt)
+    pub fn commit<B: ReadAt>(
+        &self,
+        overlay: &Overlay<B>,
+        spare: &[Extent],
+        interrupt: &Interrupt,
+    ) -> Result<bool, Error> {
+        commit(&self.site, overlay, spare, interrupt)
     }
 }
 

@@ -6,9 +6,11 @@
 //!                                                      Disk::commit ◀── block::redo
 //! ```
 //!
-//! Whatever is done goes into the overlay; only [`Disk::commit`] touches the file, whole or not at all.
+//! Whatever is done goes into the overlay; only [`Disk::commit`] touches the file, whole or not at all. It alone knows
+//! both what a filesystem is and how files are changed, and so which blocks may be written without a log: `spare.rs`.
 
 mod local;
+mod spare;
 mod stat;
 mod tree;
 mod volume;
@@ -36,6 +38,9 @@ pub use tree::Tree;
 
 /// Edits beyond this move from memory to a temporary file.
 const MEMORY_BYTES: u64 = 64 << 20;
+
+/// From here on content for free blocks is not logged. Less is logged faster than one more sync takes.
+const STRAIGHT_BYTES: u64 = 4 << 20;
 
 /// Which part of an image paths are about.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -257,15 +262,16 @@ impl Disk {
         volume::make(&device, kind, self.now, &seed)
     }
 
-    /// Changes the file to what the overlay says, whole or not at all; whether there was anything to change.
+    /// Changes the file to what the overlay says, whole or not at all; whether there was anything to change. Blocks that
+    /// are free in its ext4 filesystems may change before the rest does.
     ///
     /// # Errors
     /// [`Error::InPlace`]
     pub fn commit(self, interrupt: &Interrupt) -> Result<bool, Error> {
-        match &self.target {
-            Some(target) => target.commit(&self.overlay, interrupt).map_err(in_place(&self.path)),
-            None => Ok(false),
-        }
+        let Some(target) = &self.target else { return Ok(false) };
+        let is_much = self.overlay.dirty_bytes() >= STRAIGHT_BYTES;
+        let spare = if is_much { spare::ranges(self.overlay.base()) } else { Vec::new() };
+        target.commit(&self.overlay, &spare, interrupt).map_err(in_place(&self.path))
     }
 }
 

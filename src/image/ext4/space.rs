@@ -77,6 +77,27 @@ impl Filesystem<'_> {
         let extent = |(start, len)| Extent { offset: start * block_len, len_bytes: len * block_len };
         Ok(runs.into_iter().map(extent).collect())
     }
+
+    /// Which bytes of the device the filesystem does not need, in whole blocks: ascending, apart from each other. What
+    /// [`Self::used_ranges`] leaves over, and never a part of the filesystem's own structures, whatever a bitmap says.
+    ///
+    /// # Errors
+    /// As for [`Self::used_ranges`].
+    pub fn free_ranges(&self) -> Result<Vec<Extent>, Error> {
+        let block_len = self.store.block_len() as u64;
+        let mut ranges = Vec::new();
+        for (start, len) in self.store.runs(false)? {
+            let end = start + len;
+            let mut at = start;
+            for (from, to) in self.store.system_within(start, end).chain([(end, end)]) {
+                if from > at {
+                    ranges.push(Extent { offset: at * block_len, len_bytes: (from - at) * block_len });
+                }
+                at = to;
+            }
+        }
+        Ok(ranges)
+    }
 }
 
 impl Store<'_> {

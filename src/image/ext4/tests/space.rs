@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use super::support::{FILE, Image, SHAPES, output, path, pattern};
-use crate::block::Memory;
+use crate::block::{Extent, Memory};
 use crate::image::ext4::{Error, Filesystem};
 
 #[test]
@@ -57,7 +57,7 @@ fn what_is_free_is_zeroed_and_what_is_in_use_is_told() {
         }
         assert!(fs.zero_free().unwrap() >= (2_000_000_u64 + 40 * 3_000).div_ceil(block_len), "{}", shape.0);
         assert_eq!(fs.zero_free().unwrap(), 0, "{}: what is zero is not written", shape.0);
-        let used = fs.used_ranges().unwrap();
+        let (used, spare) = (fs.used_ranges().unwrap(), fs.free_ranges().unwrap());
         drop(fs);
         let bytes = device.into_bytes();
         std::fs::write(image.path(), &bytes).unwrap();
@@ -73,6 +73,9 @@ fn what_is_free_is_zeroed_and_what_is_in_use_is_told() {
         let blocks = bytes.len() as u64 / block_len;
         let unused: Vec<u64> = (0..blocks).filter(|block| !is_used(*block)).collect();
         assert!(unused == free, "{}: {} unused, {} free", shape.0, unused.len(), free.len());
+        let blocks_of =
+            |range: &Extent| range.offset / block_len..(range.offset + range.len_bytes) / block_len;
+        assert!(spare.iter().flat_map(blocks_of).eq(free.iter().copied()), "{}", shape.0);
         for block in free {
             let at = usize::try_from(block * block_len).unwrap();
             let len = usize::try_from(block_len).unwrap();
