@@ -276,3 +276,86 @@ fn the_cache_is_shown_checked_and_pruned() {
     let wrong = web.run(&["cache", "prune", "--older-than", "soon"]);
     assert!(wrong.status == 2 && wrong.err.contains("wanted an age such as 30d"), "{}", wrong.err);
 }
+
+/// A key that signs, gone with its folder.
+struct Signer(tempfile::TempDir);
+
+impl Signer {
+    fn new() -> Self {
+        let signer = Self(tempfile::tempdir().unwrap());
+        let owner = "Somebody <somebody@example.invalid>";
+        signer.gpg(&["--passphrase=", "--quick-generate-key", owner, "ed25519", "sign,cert", "never"]);
+        signer
+    }
+
+    fn gpg(&self, words: &[&str]) -> Vec<u8> {
+        let mut gpg = Command::new("gpg");
+        gpg.env("GNUPGHOME", self.0.path()).args(["--batch", "--yes", "--quiet", "--pinentry-mode=loopback"]);
+        let output = gpg.args(words).output().expect("gpg is installed");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        output.stdout
+    }
+
+    fn key(&self) -> Vec<u8> {
+        self.gpg(&["--armor", "--export"])
+    }
+
+    fn sign(&self, bytes: &[u8]) -> Vec<u8> {
+        let path = self.0.path().join("data");
+        fs::write(&path, bytes).unwrap();
+        self.gpg(&["--passphrase=", "--detach-sign", "--output=-", path.to_str().unwrap()])
+    }
+}
+
+impl Drop for Signer {
+    fn drop(&mut self) {
+        let stop = Command::new("gpgconf").env("GNUPGHOME", self.0.path()).args(["--kill", "all"]).output();
+        assert!(stop.is_ok() || std::thread::panicking(), "gpgconf is not there");
+    }
+}
+
+#[test]
+fn an_image_that_must_be_signed_is_taken_with_a_good_signature_and_no_other() {
+    let (web, signer, other) = (Web::new(), Signer::new(), Signer::new());
+    fs::write(web.world.path("key.asc"), signer.key()).unwrap();
+    web.profile(&format!("{OS}\nsigned-by = \"key.asc\""));
+    let signature = format!("{FILE}.sig");
+    let refused = |words: &str| {
+        let run = web.run(&NONE);
+        assert!(run.status == 1 && run.err.contains(words), "{words}: {}", run.err);
+        assert_eq!(web.run(&["cache", "list"]).succeeded().out, "", "{words}");
+        assert_eq!(web.lock(), "", "{words}");
+    };
+    refused("there is no signature `");
+    assert!(web.server.requests(FILE).is_empty(), "fetched before the signature was there");
+    for (bytes, words) in [
+        (other.sign(&web.archive), "wanted one of `key.asc`"),
+        (signer.sign(b"another file"), "is no signature of this file"),
+        (b"soon".to_vec(), "wanted a detached OpenPGP signature"),
+    ] {
+        web.serve(&signature, &bytes);
+        refused(words);
+    }
+    web.serve(&signature, &signer.sign(&web.archive));
+    web.run(&NONE).succeeded();
+    let listed = web.run(&["cache", "list", "--json"]).succeeded().out;
+    assert!(!listed.contains("\"signed_by\":null"), "{listed}");
+    let asked = web.server.all_requests().len();
+    web.run(&[&NONE[..], &["--locked", "--offline"]].concat()).succeeded();
+
+    // The cache does not vouch for a key that nobody checked.
+    fs::write(web.world.path("key.asc"), other.key()).unwrap();
+    let run = web.run(&[&NONE[..], &["--locked", "--offline"]].concat());
+    assert!(run.status == 1 && run.err.contains("no signature checked"), "{}", run.err);
+    assert_eq!(web.server.all_requests().len(), asked);
+
+    // A file of one's own, with its signature beside it.
+    fs::write(web.world.path("key.asc"), signer.key()).unwrap();
+    fs::write(web.world.path("base.img.xz"), &web.archive).unwrap();
+    web.profile("path = \"base.img.xz\"\nsigned-by = \"key.asc\"");
+    assert!(web.run(&NONE).err.contains("base.img.xz.sig"));
+    fs::write(web.world.path("base.img.xz.sig"), other.sign(&web.archive)).unwrap();
+    assert_eq!(web.run(&NONE).status, 1);
+    fs::write(web.world.path("base.img.xz.sig"), signer.sign(&web.archive)).unwrap();
+    web.run(&NONE).succeeded();
+}

@@ -19,7 +19,8 @@
 //! - Who reads holds a shared one, changes nothing, and sees the target as it will be once the log is done
 //!   ([`open_to_read`]).
 //!
-//! Format: `log.rs`. Spare room: `direct.rs`, which knows nothing of filesystems. Left out: targets that several names stand for (hard links): the log lies beside one of them.
+//! Format: `log.rs`. Spare room: `direct.rs`, which knows nothing of filesystems. Left out: targets that several names
+//! stand for (hard links): the log lies beside one of them.
 
 mod direct;
 mod log;
