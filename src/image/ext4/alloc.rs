@@ -187,7 +187,9 @@ impl Store<'_> {
                 return Err(corrupt(format!("group {group} counts free inodes, but its bitmap has none")));
             };
             self.mark_inode(group, slot, true, is_directory)?;
-            return Ok(group * per_group + slot + 1);
+            let number = group * per_group + slot + 1;
+            self.superblock_mut().disown_inode(number);
+            return Ok(number);
         }
         Err(Error::NoInodes { inodes: self.superblock.inodes_count })
     }

@@ -217,3 +217,20 @@ fn reading_and_an_empty_commit_change_nothing() {
     drop(fs);
     assert!(device.into_bytes() == image.bytes());
 }
+
+#[test]
+fn an_inode_that_a_missing_feature_calls_its_own_can_be_taken() {
+    // Slots of the table that were never used are not looked at.
+    let image = Image::with(&["-b1024", "-N256", "-Ometadata_csum"], "4M");
+    image.spoil("ssv prj_quota_inum 60");
+    image.spoil("ssv orphan_file_inum 70");
+    image.check("with numbers of free inodes");
+    image.edit(|fs| {
+        for number in 0..100 {
+            fs.write_file(&path(&format!("/{number}")), b"used", FILE).unwrap();
+        }
+    });
+    image.check("with both used");
+    image.edit(|fs| (0..100).for_each(|number| fs.remove(&path(&format!("/{number}"))).unwrap()));
+    image.check("with both free again");
+}
