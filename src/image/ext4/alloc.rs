@@ -215,10 +215,12 @@ impl Store<'_> {
             descriptor.set_used_directories(step(descriptor.used_directories(), used));
         }
         if covered {
-            descriptor.clear_flag(INODE_UNINIT);
-            // Slots past this one were never used. It never grows back, as in the kernel.
+            // Slots past this one were never used. It never grows back, as in the kernel; which does not believe the
+            // count of a group that was never used either.
             let unused = per_group.saturating_sub(slot + 1);
-            if used && descriptor.itable_unused() > unused {
+            let is_first = descriptor.has_flag(INODE_UNINIT);
+            descriptor.clear_flag(INODE_UNINIT);
+            if used && (is_first || descriptor.itable_unused() > unused) {
                 descriptor.set_itable_unused(unused);
             }
         }
