@@ -187,7 +187,9 @@ impl Store<'_> {
                 return Err(corrupt(format!("group {group} counts free inodes, but its bitmap has none")));
             };
             self.mark_inode(group, slot, true, is_directory)?;
-            return Ok(group * per_group + slot + 1);
+            let number = group * per_group + slot + 1;
+            self.superblock_mut().disown_inode(number);
+            return Ok(number);
         }
         Err(Error::NoInodes { inodes: self.superblock.inodes_count })
     }
@@ -213,10 +215,12 @@ impl Store<'_> {
             descriptor.set_used_directories(step(descriptor.used_directories(), used));
         }
         if covered {
-            descriptor.clear_flag(INODE_UNINIT);
-            // Slots past this one were never used. It never grows back, as in the kernel.
+            // Slots past this one were never used. It never grows back, as in the kernel; which does not believe the
+            // count of a group that was never used either.
             let unused = per_group.saturating_sub(slot + 1);
-            if used && descriptor.itable_unused() > unused {
+            let is_first = descriptor.has_flag(INODE_UNINIT);
+            descriptor.clear_flag(INODE_UNINIT);
+            if used && (is_first || descriptor.itable_unused() > unused) {
                 descriptor.set_itable_unused(unused);
             }
         }

@@ -16,16 +16,22 @@
 //! Cost: a few blocks for each group, and the reserved blocks. Spec: Linux
 //! `Documentation/filesystems/ext4/blockgroup.rst`, `fs/ext4/resize.c`. Oracles: `e2fsck -fn`, `resize2fs`.
 
+use std::ops::Range;
+
 use super::Filesystem;
 use super::bitmap::Bitmap;
+use super::bytes::u32_at;
 use super::error::{Error, corrupt};
 use super::features::compat;
 use super::group::{BLOCK_UNINIT, Group, INODE_UNINIT, INODE_ZEROED};
+use super::inode::Timestamp;
 use super::store::Store;
 use super::superblock::Superblock;
 
 /// A last group with less than its metadata and this much is not worth it (`adjust_fs_info` of resize2fs).
 const TAIL_BLOCKS: u64 = 50;
+/// Bytes of an inode table read at a time; whole inodes.
+const CHUNK: u64 = 1 << 18;
 
 /// A group that is to be, and its bitmaps where they are to be written.
 struct NewGroup {
@@ -47,6 +53,8 @@ impl Filesystem<'_> {
             if after.blocks_count == fs.store.superblock.blocks_count {
                 return Ok(after.blocks_count);
             }
+            let inodes = fs.store.superblock.inodes_count;
+            fs.store.lift_deletion_times(inodes..after.inodes_count, fs.clock)?;
             fs.store.grow_resize_inode(&after)?;
             let gained = fs.store.fill_last_group(&after)?;
             let first = fs.store.groups_count();
@@ -171,6 +179,55 @@ impl Store<'_> {
         block_bitmap.set(0, used, true);
         let inode_bitmap = (!covered).then(|| Bitmap::fresh(after.block_len, after.inodes_per_group));
         Ok(NewGroup { descriptor, block_bitmap: Some(block_bitmap), inode_bitmap })
+    }
+
+    /// A deletion time that is the number of an inode looks like a link of a chain of orphans to e2fsck, and these
+    /// `numbers` are new. An inode with such a time, from a clock that stood, is now said to have been deleted at `now`.
+    fn lift_deletion_times(&mut self, numbers: Range<u32>, now: Timestamp) -> Result<(), Error> {
+        if numbers.is_empty() {
+            return Ok(());
+        }
+        let seconds = u32::try_from(now.seconds).ok().filter(|seconds| *seconds >= numbers.end);
+        for number in self.inodes_deleted_at(&numbers)? {
+            let mut inode = self.any_inode(number)?;
+            if numbers.contains(&inode.deleted()) {
+                inode.set_deleted(seconds.unwrap_or(u32::MAX));
+                self.put_inode(inode);
+            }
+        }
+        Ok(())
+    }
+
+    /// The inodes with such a deletion time on the device, among those that were ever used.
+    fn inodes_deleted_at(&self, times: &Range<u32>) -> Result<Vec<u32>, Error> {
+        let mut found = Vec::new();
+        let inode_len = self.superblock.inode_len;
+        let per_group = self.superblock.inodes_per_group;
+        let covered = self.superblock.checksums().cover_descriptors();
+        let mut chunk = Vec::new();
+        for number in 0..self.groups_count() {
+            let group = self.group(number)?;
+            let unused = match covered {
+                true if group.has_flag(INODE_UNINIT) => per_group,
+                true => group.itable_unused(),
+                false => 0,
+            };
+            let table_len = u64::from(per_group.saturating_sub(unused)) * inode_len as u64;
+            let mut inode = number.saturating_mul(per_group);
+            let mut at = 0;
+            while at < table_len {
+                chunk.resize(usize::try_from((table_len - at).min(CHUNK)).unwrap_or(0), 0);
+                self.read_data(group.inode_table(), at, &mut chunk)?;
+                for raw in chunk.chunks_exact(inode_len) {
+                    inode = inode.saturating_add(1);
+                    if times.contains(&u32_at(raw, 0x14)) {
+                        found.push(inode);
+                    }
+                }
+                at += CHUNK;
+            }
+        }
+        Ok(found)
     }
 
     /// Which of `len` blocks hold something; with `any` the first is enough.

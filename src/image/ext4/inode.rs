@@ -302,8 +302,8 @@ impl Inode {
         u32_at(&self.raw, 0x14)
     }
 
-    pub(super) fn clear_deleted(&mut self) {
-        put(&mut self.raw, 0x14, &[0; 4]);
+    pub(super) fn set_deleted(&mut self, seconds: u32) {
+        put(&mut self.raw, 0x14, &seconds.to_le_bytes());
     }
 
     pub(super) fn flags(&self) -> u32 {

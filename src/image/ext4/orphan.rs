@@ -66,7 +66,7 @@ impl Filesystem<'_> {
             return self.release(inode);
         }
         inode.check_editable()?;
-        inode.clear_deleted();
+        inode.set_deleted(0);
         self.store.put_inode(inode.clone());
         if self.has_mapping(&inode, inode.kind()?) {
             let size = inode.size();

@@ -405,6 +405,16 @@ impl Superblock {
         self.features().has_compat(compat::ORPHAN_FILE).then(|| u32_at(&self.raw, 0x280))
     }
 
+    /// `inode` is taken for a file: it is no more one of project quota or of orphans (`s_prj_quota_inum`,
+    /// `s_orphan_file_inum`), as it may be called where those features are not. e2fsck looks at the numbers all the same.
+    pub(super) fn disown_inode(&mut self, inode: u32) {
+        for at in [0x26c, 0x280] {
+            if u32_at(&self.raw, at) == inode {
+                put(&mut self.raw, at, &[0; 4]);
+            }
+        }
+    }
+
     pub(super) fn want_extra_isize(&self) -> u16 {
         u16_at(&self.raw, 0x15e)
     }

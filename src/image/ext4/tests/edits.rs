@@ -1,6 +1,9 @@
 //! A fixed series of edits on every shape.
 
-use super::support::{DIR, FILE, Image, SHAPES, Shape, path, pattern};
+use std::fs;
+use std::process::Command;
+
+use super::support::{DIR, FILE, Image, SHAPES, Shape, output, path, pattern, run};
 use crate::block::Memory;
 use crate::image::ext4::{Error, FileKind, Filesystem, NewAttributes, Timestamp};
 
@@ -216,4 +219,47 @@ fn reading_and_an_empty_commit_change_nothing() {
     fs.commit().unwrap();
     drop(fs);
     assert!(device.into_bytes() == image.bytes());
+}
+
+#[test]
+fn an_inode_that_a_missing_feature_calls_its_own_can_be_taken() {
+    // Slots of the table that were never used are not looked at.
+    let image = Image::with(&["-b1024", "-N256", "-Ometadata_csum"], "4M");
+    image.spoil("ssv prj_quota_inum 60");
+    image.spoil("ssv orphan_file_inum 70");
+    image.check("with numbers of free inodes");
+    image.edit(|fs| {
+        for number in 0..100 {
+            fs.write_file(&path(&format!("/{number}")), b"used", FILE).unwrap();
+        }
+    });
+    image.check("with both used");
+    image.edit(|fs| (0..100).for_each(|number| fs.remove(&path(&format!("/{number}"))).unwrap()));
+    image.check("with both free again");
+}
+
+#[test]
+fn the_first_inode_of_a_group_does_not_bring_up_what_lies_behind_it_in_the_table() {
+    let image =
+        Image::with(&["-b1024", "-N512", "-g4096", "-G1", "-O^has_journal,metadata_csum,^64bit"], "8M");
+    // A count of unused slots that means nothing as long as the group is said to be unused whole.
+    let script = image.path().with_extension("script");
+    fs::write(&script, "set_bg 1 itable_unused 0\nset_bg 1 checksum calc\n").unwrap();
+    run(Command::new("debugfs").arg("-w").arg("-f").arg(&script).arg(image.path()));
+    let groups = output(Command::new("dumpe2fs").arg(image.path()));
+    let groups = String::from_utf8(groups.stdout).unwrap();
+    let (_, group) = groups.split_once("Group 1:").unwrap();
+    let (_, table) = group.split_once("Inode table at ").unwrap();
+    let table: usize = table.split('-').next().unwrap().parse().unwrap();
+    let mut bytes = image.bytes();
+    bytes[(table + 10) * 1024..][..4096].fill(0x77);
+    fs::write(image.path(), bytes).unwrap();
+    image.check("with an unused table that is not empty");
+    image.edit(|fs| {
+        for number in 0..240 {
+            fs.write_file(&path(&format!("/{number}")), b"", FILE).unwrap();
+        }
+        assert!(fs.stat(&path("/239"), true).unwrap().inode > 256);
+    });
+    image.check("with some of it used");
 }

@@ -366,3 +366,28 @@ fn a_short_resize_inode_is_as_long_as_its_blocks_after_growing() {
     grow(&image.path(), 64 * MIB, |_| ());
     image.check("after growing");
 }
+
+/// One without checksums, where every inode table is read whole, and one where only what was used is.
+const CLOCKLESS: [Shape; 2] = [
+    Shape("no checksums", &["-b1024", "-N256", "-O^metadata_csum,^uninit_bg,^64bit"], "4M"),
+    Shape("checksums", &["-b1024", "-N256", "-Ometadata_csum"], "4M"),
+];
+
+#[test]
+fn a_deletion_time_that_becomes_the_number_of_an_inode_is_no_orphan_after_growing() {
+    for shape in &CLOCKLESS {
+        let image = Image::make(shape);
+        // Reserved, and free; 700 is past the 256 inodes, and one of the 2048 that there will be.
+        image.edit(|fs| fs.write_file(&path("/gone"), b"", FILE).unwrap());
+        let inode = image.debugfs("stat /gone").split_whitespace().nth(1).unwrap().to_owned();
+        image.spoil("rm /gone");
+        for number in ["10", &inode] {
+            image.spoil(&format!("sif <{number}> dtime @700"));
+        }
+        image.check("with low deletion times");
+        grow(&image.path(), 64 * MIB, |_| ());
+        image.check(shape.0);
+        let dtime = image.debugfs("stat <10>");
+        assert!(dtime.contains("dtime: 0x6") && !dtime.contains("1970 dtime"), "{dtime}");
+    }
+}
