@@ -205,7 +205,7 @@ fn parse(path: &Path, text: &str) -> Result<LockFile, Error> {
     }
     let mut names: Vec<&str> = lock.images.iter().map(|pin| pin.name.as_str()).collect();
     names.sort_unstable();
-    if let Some([name, _]) = names.array_windows().find(|[a, b]| a == b) {
+    if let Some([name, _]) = names.windows(2).find(|pair| pair.first() == pair.last()) {
         return Err(bad(path, 1, &format!("found `{name}` twice, wanted each image once")));
     }
     Ok(lock)

@@ -63,8 +63,17 @@ pub fn open_base(
     let keys = image.signed_by.map(Keys::read).transpose()?;
     let LocalImage { path, sha256: expected, is_hashed, .. } = *image;
     let is_hashed = is_hashed || expected.is_some();
-    Opening { path, cache, expected, keys: keys.as_ref(), is_hashed, wanted: Wanted::Disk, progress, interrupt }
-        .open()
+    Opening {
+        path,
+        cache,
+        expected,
+        keys: keys.as_ref(),
+        is_hashed,
+        wanted: Wanted::Disk,
+        progress,
+        interrupt,
+    }
+    .open()
 }
 
 /// Opens a file as [`open_base`] does, whatever is in it: a disk, a filesystem, anything.

@@ -136,7 +136,8 @@ impl Fetch<'_> {
         if self.keys.is_some_and(|keys| !signer.is_some_and(|fingerprint| keys.hold(fingerprint))) {
             // The signature is one of the archive, which is gone.
             let shown = self.shown();
-            progress.note(&format!("`{shown}` is in the cache, with no signature checked: fetching it again"));
+            progress
+                .note(&format!("`{shown}` is in the cache, with no signature checked: fetching it again"));
             return Ok(None);
         }
         self.check_image(&held.image)?;
@@ -282,10 +283,15 @@ impl Fetch<'_> {
     }
 
     /// Whose signature the archive bears.
-    fn check_signature(&self, keys: &Keys, signature: &(String, Vec<u8>), path: &Path) -> Result<String, Fault> {
+    fn check_signature(
+        &self,
+        keys: &Keys,
+        signature: &(String, Vec<u8>),
+        path: &Path,
+    ) -> Result<String, Fault> {
         let Tools { progress, interrupt, .. } = self.tools;
-        let file = File::open(path)
-            .map_err(|source| Error::Io { action: "read", path: path.to_owned(), source })?;
+        let file =
+            File::open(path).map_err(|source| Error::Io { action: "read", path: path.to_owned(), source })?;
         let (name, bytes) = signature;
         match keys.verify(&file, Detached { name, bytes }, SystemTime::now(), interrupt, progress) {
             Ok(signer) => Ok(signer.to_string()),

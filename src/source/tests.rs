@@ -153,8 +153,7 @@ fn a_raw_image_is_used_where_it_is_and_hashed_once() {
     let base = world.open(&path).unwrap();
     assert_eq!((base.archive_sha256, base.image_sha256), (None, None));
     let hashed = LocalImage { is_hashed: true, ..LocalImage::at(&path) };
-    let base =
-        open_base(&hashed, &world.cache, &crate::base::Silent, &Interrupt::default()).unwrap();
+    let base = open_base(&hashed, &world.cache, &crate::base::Silent, &Interrupt::default()).unwrap();
     assert_eq!(
         (base.archive_sha256, base.image_sha256),
         (Some(Sha256Digest::of(&image())), base.archive_sha256)
@@ -445,7 +444,9 @@ fn two_at_once_unpack_once() {
     let jobs = Jobs::default();
     std::thread::scope(|scope| {
         for _ in 0..4 {
-            scope.spawn(|| open_base(&LocalImage::at(&path), &world.cache, &jobs, &Interrupt::default()).unwrap());
+            scope.spawn(|| {
+                open_base(&LocalImage::at(&path), &world.cache, &jobs, &Interrupt::default()).unwrap()
+            });
         }
     });
     assert_eq!(jobs.0.into_inner().unwrap(), ["unpack the base image"]);

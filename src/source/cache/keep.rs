@@ -125,7 +125,6 @@ impl Cache {
         now: SystemTime,
     ) -> Result<Pruned, Error> {
         let mut pruned = Pruned::default();
-        self.prune_leftovers(&mut pruned)?;
         let mut kept_bytes = 0_u64;
         for stored in self.list() {
             // One of the future is new: a clock was wrong.
@@ -139,6 +138,8 @@ impl Cache {
                 kept_bytes = with_it;
             }
         }
+        // Notes on images that are gone are left over, too.
+        self.prune_leftovers(&mut pruned)?;
         Ok(pruned)
     }
 

@@ -71,10 +71,11 @@ mod tests {
 
     #[test]
     fn a_redirect_leads_nowhere_but_to_http() {
-        for text in ["file:///etc/passwd", "ftp://a/b", "data:text/plain,x"] {
+        let shown = ["file:///etc/passwd", "ftp://a/b", "data:…"];
+        for (text, shown) in ["file:///etc/passwd", "ftp://a/b", "data:text/plain,x"].iter().zip(shown) {
             assert_eq!(
                 judge(&urls(&["https://a/"]), &Url::parse(text).unwrap()),
-                Err(Refusal::Scheme(text.to_owned()))
+                Err(Refusal::Scheme(shown.to_owned()))
             );
         }
     }
