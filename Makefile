@@ -42,7 +42,7 @@ coverage: ## which lines of src/image no test runs; needs cargo-llvm-cov and LLV
 fuzz: ## spoilt images for every parser, FUZZ_SECONDS=1200 for each target (TARGETS="fat mbr …" for some); needs cargo-fuzz
 	FUZZ_SECONDS=$(or $(FUZZ_SECONDS),1200) sh fuzz/run.sh $(TARGETS)
 
-bench: ## how long a node takes, side by side with cp + debugfs + mtools
+bench: ## nodes, edits, unpacking, downloads: side by side with what people would use instead
 	$(CARGO) build --release --quiet
 	sh tests/bench/run.sh
 

@@ -78,13 +78,13 @@ pub fn open_remote(image: &RemoteImage, tools: Tools<'_>) -> Result<BaseImage, E
     if let Some(base) = fetch.open_cached()? {
         return Ok(base);
     }
+    if tools.client.is_offline() {
+        return Err(net::Error::Offline { url: fetch.shown() }.into());
+    }
     if fetch.archive_sha256.is_none() {
         fetch.archive_sha256 = fetch.side_digest()?;
     }
     let key = cache::key_of_archive(fetch.archive_sha256, &image.url);
-    if tools.client.is_offline() {
-        return Err(net::Error::Offline { url: fetch.shown() }.into());
-    }
     let lock = tools.cache.lock(&key, tools.progress, tools.interrupt)?;
     // Another process may have done it while we waited.
     if let Some(base) = fetch.open_cached()? {
