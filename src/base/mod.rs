@@ -1,4 +1,5 @@
-//! Nouns with units that every layer shares: digests, paths inside an image, lengths, secrets, progress.
+//! Nouns with units that every layer shares: digests, paths inside an image, lengths, secrets, progress, which kinds of
+//! system there are.
 //!
 //! Never does I/O, knows no format. A helper enters here when two layers need it, never in hope.
 
@@ -6,6 +7,7 @@ mod chunks;
 mod date;
 mod digest;
 mod interrupt;
+mod os;
 mod path;
 mod progress;
 mod secret;
@@ -15,6 +17,7 @@ pub use chunks::ChunkDigests;
 pub use date::Civil;
 pub use digest::{Sha256Digest, Sha256Hasher};
 pub use interrupt::{Interrupt, Interrupted};
+pub use os::{Arch, Variant};
 pub use path::{ImagePath, ImagePathError};
 pub use progress::{Progress, Silent};
 pub use secret::Secret;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use uuid::Uuid;
 
-use crate::base::ImagePath;
+use crate::base::{Arch, ImagePath, Variant};
 
 /// Everything a plan may depend on besides the profile and the seed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,37 +53,6 @@ pub struct Release {
     pub reference: Option<String>,
     /// The stage named in `/etc/rpi-issue`.
     pub variant: Option<Variant>,
-}
-
-/// How much is installed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Variant {
-    /// pi-gen stage2.
-    Lite,
-    /// pi-gen stage4.
-    Desktop,
-    /// pi-gen stage5.
-    Full,
-}
-
-/// The processor architecture, by Debian's name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Arch {
-    /// 32-bit, hard float.
-    Armhf,
-    /// 64-bit.
-    Arm64,
-}
-
-impl Arch {
-    /// `armhf` or `arm64`.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Armhf => "armhf",
-            Self::Arm64 => "arm64",
-        }
-    }
 }
 
 /// Who brings up the network, and so which files say how.

@@ -23,6 +23,8 @@ use self::store::Store;
 use super::net::{Client, Document};
 use crate::base::{Interrupt, Interrupted, Sha256Digest};
 
+pub use crate::base::{Arch, Variant};
+
 /// Where Raspberry Pi publishes the list: version 4 for Imager 2.x, version 3 for 1.7 to 1.9, which is tried second.
 const PUBLISHED: [&str; 2] = [
     "https://downloads.raspberrypi.com/os_list_imagingutility_v4.json",
@@ -189,49 +191,6 @@ impl Entry {
         match &self.release_date {
             Some(date) => format!("{}@{date}", self.plain_id()),
             None => self.id.clone(),
-        }
-    }
-}
-
-/// The processors that an image is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Arch {
-    /// 32-bit, hard float.
-    Armhf,
-    /// 64-bit.
-    Arm64,
-}
-
-impl Arch {
-    /// `armhf` or `arm64`.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Armhf => "armhf",
-            Self::Arm64 => "arm64",
-        }
-    }
-}
-
-/// How much is in a Raspberry Pi OS.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Variant {
-    /// No desktop.
-    Lite,
-    /// A desktop.
-    Desktop,
-    /// A desktop and recommended programs.
-    Full,
-}
-
-impl Variant {
-    /// `lite`, `desktop` or `full`.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Lite => "lite",
-            Self::Desktop => "desktop",
-            Self::Full => "full",
         }
     }
 }
