@@ -5,6 +5,7 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use super::lock::{IMAGE_SUFFIX, is_old};
 use super::{Cache, Record, SeenRecord, is_whole, read_json, remove_if_there};
 use crate::base::{Interrupt, Progress, Sha256Digest};
 use crate::source::error::Error;
@@ -155,11 +156,14 @@ impl Cache {
         for entry in fs::read_dir(&self.dir).into_iter().flatten().flatten() {
             let path = entry.path();
             let name = entry.file_name().to_string_lossy().into_owned();
-            let is_useless = if let Some(key) = name.strip_suffix(".img.part") {
-                matches!(self.try_lock(key), Ok(Some(_)))
+            // Held until it is removed, so that nobody begins it anew meanwhile.
+            let mut held = None;
+            let is_useless = if let Some(key) = name.strip_suffix(IMAGE_SUFFIX) {
+                held = self.try_lock(key)?;
+                held.is_some()
             } else if let Some(archive) = name.strip_suffix(".img") {
                 // Between the renaming of an image and its record there is a moment without one.
-                !archives.contains(archive) && is_older(&path, Duration::from_secs(60 * 60))
+                !archives.contains(archive) && is_old(&entry)
             } else if name.starts_with("seen-") {
                 read_json::<SeenRecord>(&path).is_none_or(|seen| !Path::new(&seen.path).exists())
             } else if name.starts_with("at-") {
@@ -173,14 +177,10 @@ impl Cache {
                 pruned.leftovers += 1;
                 pruned.disk_bytes = pruned.disk_bytes.saturating_add(bytes);
             }
+            drop(held);
         }
         Ok(())
     }
-}
-
-fn is_older(path: &Path, age_max: Duration) -> bool {
-    let written = fs::metadata(path).and_then(|metadata| metadata.modified());
-    written.is_ok_and(|written| written.elapsed().is_ok_and(|age| age > age_max))
 }
 
 #[cfg(unix)]

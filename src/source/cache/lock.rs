@@ -12,10 +12,10 @@ use crate::source::net::record_path;
 
 /// Between two looks at a lock that another process holds.
 const PATIENCE: Duration = Duration::from_millis(50);
-/// No record takes longer to write; older ones have lost their process.
-const NOTE_AGE_MAX: Duration = Duration::from_secs(60 * 60);
+/// Nothing is left half done for longer by a process that lives.
+const AGE_MAX: Duration = Duration::from_secs(60 * 60);
 const LOCK_SUFFIX: &str = ".lock";
-const IMAGE_SUFFIX: &str = ".img.part";
+pub(super) const IMAGE_SUFFIX: &str = ".img.part";
 const ARCHIVE_SUFFIX: &str = ".part";
 
 /// Keeps other processes from making the same image. The system lets go of it when the process ends, however it ends.
@@ -191,7 +191,8 @@ impl Cache {
     }
 }
 
-fn is_old(entry: &fs::DirEntry) -> bool {
+/// Was it last written so long ago that nobody is at work on it any more?
+pub(super) fn is_old(entry: &fs::DirEntry) -> bool {
     let written = entry.metadata().and_then(|metadata| metadata.modified());
-    written.is_ok_and(|written| written.elapsed().is_ok_and(|age| age > NOTE_AGE_MAX))
+    written.is_ok_and(|written| written.elapsed().is_ok_and(|age| age > AGE_MAX))
 }

@@ -28,31 +28,29 @@ pub(super) fn fetch(
     etag: Option<&str>,
     max_len_bytes: u64,
 ) -> Result<Document, Error> {
-    let mut retry = Retry::new(session.patience, &session.shown, &Silent, session.interrupt);
-    loop {
-        match fetch_once(session, etag, max_len_bytes) {
-            Ok(document) => return Ok(document),
-            Err(Failure::Final(error)) => return Err(error),
-            Err(Failure::Again { trouble, after }) => retry.wait(trouble, after)?,
-        }
-    }
+    until_settled(session, || fetch_once(session, etag, max_len_bytes))
 }
 
 /// Asks for the file only if it is another one by now, and hangs up after the head of the answer.
 pub(super) fn is_unchanged(session: &Session<'_>, etag: &str) -> Result<bool, Error> {
+    until_settled(session, || {
+        let answer = session.get(&[(IF_NONE_MATCH, etag)])?;
+        match answer.status() {
+            StatusCode::NOT_MODIFIED => Ok(true),
+            StatusCode::OK => Ok(answer.etag() == Some(etag)),
+            _ => Err(answer.refused()),
+        }
+    })
+}
+
+/// Asks until there is an answer that another try would not change.
+fn until_settled<T>(session: &Session<'_>, mut ask: impl FnMut() -> Result<T, Failure>) -> Result<T, Error> {
     let mut retry = Retry::new(session.patience, &session.shown, &Silent, session.interrupt);
     loop {
-        let failure = match session.get(&[(IF_NONE_MATCH, etag)]) {
-            Ok(answer) => match answer.status() {
-                StatusCode::NOT_MODIFIED => return Ok(true),
-                StatusCode::OK => return Ok(answer.etag() == Some(etag)),
-                _ => answer.refused(),
-            },
-            Err(failure) => failure,
-        };
-        match failure {
-            Failure::Final(error) => return Err(error),
-            Failure::Again { trouble, after } => retry.wait(trouble, after)?,
+        match ask() {
+            Ok(answer) => return Ok(answer),
+            Err(Failure::Final(error)) => return Err(error),
+            Err(Failure::Again { trouble, after }) => retry.wait(trouble, after)?,
         }
     }
 }

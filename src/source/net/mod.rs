@@ -38,4 +38,4 @@ pub use self::error::{Error, Trouble};
 pub(in crate::source) use self::partial::record_path;
 
 #[cfg(test)]
-mod tests;
+pub(in crate::source) mod tests;

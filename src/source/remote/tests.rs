@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use super::*;
 use crate::base::Interrupt;
+use crate::source::net::tests::quick;
 use crate::source::server::{Reply, Server};
-use crate::source::{Cache, Client, Patience};
+use crate::source::{Cache, Client};
 
 const FILE: &str = "/os/image.img.xz";
 const SUMS: &str = "/os/image.img.xz.sha256";
@@ -71,7 +72,7 @@ impl World {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let cache = Cache::at(dir.path().join("cache"));
-        let client = Client::new(patience(), false).unwrap();
+        let client = Client::new(quick(), false).unwrap();
         let (notes, interrupt) = (Notes::default(), Interrupt::default());
         Self { server: Server::start(), client, dir, cache, notes, interrupt }
     }
@@ -127,16 +128,6 @@ impl World {
 
     fn notes(&self) -> String {
         self.notes.0.lock().unwrap().join("\n")
-    }
-}
-
-fn patience() -> Patience {
-    Patience {
-        connect: Duration::from_secs(20),
-        stall: Duration::from_secs(20),
-        tries: 4,
-        first_wait: Duration::from_millis(1),
-        longest_wait: Duration::from_millis(4),
     }
 }
 
@@ -324,7 +315,7 @@ fn offline_only_what_is_in_the_cache_serves() {
     let image = image(12);
     let archive = xz(&image);
     let world = World::with(Reply::file(&archive).tag(TAG));
-    let offline = Client::new(patience(), true).unwrap();
+    let offline = Client::new(quick(), true).unwrap();
     let tools = Tools { client: &offline, ..world.tools() };
     let (known, unknown) = (world.known(&archive, &image), world.unknown());
     for wanted in [&known, &unknown] {
@@ -351,7 +342,7 @@ fn several_at_once_fetch_once() {
         thread::scope(|scope| {
             for _ in 0..3 {
                 scope.spawn(|| {
-                    let client = Client::new(patience(), false).unwrap();
+                    let client = Client::new(quick(), false).unwrap();
                     let tools = Tools { client: &client, ..world.tools() };
                     assert!(fs::read(open_remote(&wanted, tools).unwrap().path).unwrap() == image);
                 });

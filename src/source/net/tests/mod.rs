@@ -24,7 +24,7 @@ const FILE: &str = "/os/image.img.xz";
 const LEN: usize = 200_003;
 
 /// Patient with a slow machine, impatient with waits.
-fn quick() -> Patience {
+pub(in crate::source) fn quick() -> Patience {
     Patience {
         connect: Duration::from_secs(20),
         stall: Duration::from_secs(20),
