@@ -184,6 +184,23 @@ pub enum Error {
         #[source]
         source: Box<sink::Error>,
     },
+    /// The manifests of the shards do not make a whole.
+    #[error("cannot join the manifests in {}: found {found}", folder.display())]
+    Shards {
+        /// Where they are.
+        folder: PathBuf,
+        /// What is there.
+        found: String,
+    },
+    /// A manifest is none.
+    #[error("{} is no manifest of this version", path.display())]
+    BadManifest {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: serde_json::Error,
+    },
     /// What was read back is not what was planned: a fault of this program or of the disk. The image was removed.
     #[error("the pressed image differs from the plan: {0}")]
     Verify(String),

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::base::Sha256Digest;
-use crate::plan::{Action, Content, Edit, OsFacts};
+use crate::plan::{Action, Cluster, Content, Edit, OsFacts};
 
 /// The version of the layout of this file.
 const SCHEMA: u32 = 1;
@@ -102,14 +102,25 @@ impl Manifest {
 
     /// Takes over from an earlier manifest of the same base the nodes that were not pressed this time and are
     /// still in the profile, and puts all in the profile's order.
-    pub(super) fn keep_from(&mut self, earlier: Self, order: &[&str]) {
-        if (earlier.schema, &earlier.base, &earlier.tool) == (self.schema, &self.base, &self.tool) {
+    pub(super) fn keep_from(&mut self, earlier: Self, cluster: &Cluster) {
+        if earlier.is_akin_to(self) {
             let pressed: Vec<String> = self.nodes.iter().map(|node| node.name.clone()).collect();
             self.nodes.extend(earlier.nodes.into_iter().filter(|node| {
-                node.image.is_some() && !pressed.contains(&node.name) && order.contains(&node.name.as_str())
+                let is_wanted = cluster.nodes.iter().any(|wanted| wanted.name == node.name);
+                node.image.is_some() && !pressed.contains(&node.name) && is_wanted
             }));
         }
-        self.nodes.sort_by_key(|node| order.iter().position(|name| *name == node.name));
+        self.sort(cluster);
+    }
+
+    /// Was it made from the same base by the same version?
+    pub(super) fn is_akin_to(&self, other: &Self) -> bool {
+        (self.schema, &self.base, &self.tool) == (other.schema, &other.base, &other.tool)
+    }
+
+    /// Puts the nodes in the order of the profile.
+    pub(super) fn sort(&mut self, cluster: &Cluster) {
+        self.nodes.sort_by_key(|node| cluster.nodes.iter().position(|wanted| wanted.name == node.name));
     }
 
     /// The text of the file.

@@ -16,12 +16,19 @@ mod facts;
 mod layout;
 pub mod lock_file;
 mod manifest;
+#[expect(dead_code, reason = "joined with its users next")]
+mod mapped;
+#[expect(dead_code, reason = "joined with its users next")]
+mod node;
 mod press;
 pub mod seed_file;
+mod shard;
 mod system;
 mod verify;
 
 use std::collections::BTreeSet;
+use std::io;
+use std::path::Path;
 use std::sync::Arc;
 
 use crate::block::{FileDevice, Overlay};
@@ -32,12 +39,18 @@ pub use base::Bases;
 pub use error::Error;
 pub use manifest::{EditEntry, Manifest, NodeEntry};
 pub use press::{Output, Pressed, press};
+pub use shard::{Shard, merge_manifests};
 
 use layout::{Layout, slice};
 use system::System;
 
 /// How often what was read may lead to more that must be read.
 const FACT_ROUNDS: usize = 8;
+
+/// The host failed at `path`.
+fn host_error<'p>(verb: &'static str, path: &'p Path) -> impl Fn(io::Error) -> Error + use<'p> {
+    move |source| Error::Host { verb, path: path.to_owned(), source }
+}
 
 /// A base image, opened, unpacked if need be, and asked what it is.
 pub struct Opened {

@@ -1,21 +1,19 @@
 //! Presses planned nodes, several at a time, and tells of them in a manifest.
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use crate::base::{ChunkDigests, Interrupt, Progress, Sha256Digest, Sha256Hasher};
-use crate::block::{FileDevice, Overlay, ReadAt};
-use crate::plan::{Action, Cluster, NodePlan};
+use crate::base::{Interrupt, Progress, Sha256Digest, Sha256Hasher};
+use crate::block::{FileDevice, ReadAt};
+use crate::plan::{Cluster, NodePlan};
 use crate::sink;
 
-use super::apply::apply;
 use super::manifest::{BaseEntry, EditEntry, Manifest, NodeEntry};
-use super::verify::verify;
-use super::{Error, Opened};
+use super::node::Node;
+use super::shard::Shard;
+use super::{Error, Opened, host_error};
 
 /// Where images go, and how.
 #[derive(Clone, Debug)]
@@ -25,6 +23,8 @@ pub struct Output {
     pub folder: Option<PathBuf>,
     /// How many nodes at a time; 0 counts as 1.
     pub jobs: usize,
+    /// The plans are this part of all nodes; its manifest is one of several then.
+    pub shard: Option<Shard>,
     /// Read each image whole for its SHA-256.
     pub whole_sha256: bool,
     /// `SOURCE_DATE_EPOCH`: the time of every changed file. `None`: the base's own last write.
@@ -55,9 +55,12 @@ pub fn press(
     interrupt: &Interrupt,
 ) -> Result<(Manifest, Vec<Pressed>), Error> {
     let made = output.folder.as_deref().map(make_folder).transpose()?.unwrap_or_default();
-    progress.start("pressing", None);
-    let pressed = press_all(opened, plans, output, interrupt);
-    progress.finish();
+    let pressed = check_room(opened, plans, output).and_then(|()| {
+        progress.start("pressing", None);
+        let pressed = press_all(opened, plans, output, interrupt);
+        progress.finish();
+        pressed
+    });
     let pressed = pressed.inspect_err(|_| {
         // Only those that are still empty go.
         for folder in made {
@@ -77,27 +80,42 @@ pub fn press(
     let mut manifest = Manifest::new(&cluster.name, base);
     manifest.nodes = pressed.iter().map(|pressed| pressed.entry.clone()).collect();
     if let Some(folder) = &output.folder {
-        let path = folder.join("manifest.json");
-        let order: Vec<&str> = cluster.nodes.iter().map(|node| node.name.as_str()).collect();
+        let path = match output.shard {
+            None => folder.join("manifest.json"),
+            Some(shard) => folder.join(shard.manifest_name()),
+        };
         let earlier = std::fs::read(&path).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
-        if let Some(earlier) = earlier {
-            manifest.keep_from(earlier, &order);
+        if let Some(earlier) = earlier.filter(|_| output.shard.is_none()) {
+            manifest.keep_from(earlier, cluster);
         }
-        sink::write_atomically(&path, manifest.to_json().as_bytes(), 0o644)
-            .map_err(|source| Error::Sink { path, source: Box::new(source) })?;
+        write_manifest(&path, &manifest)?;
     }
     Ok((manifest, pressed))
+}
+
+/// Refuses a folder that all images together do not fit into, before the first is begun. An image that replaces one
+/// may find room as that one goes, and counts as nothing here; it is checked when its turn comes.
+fn check_room(opened: &Opened, plans: &[NodePlan], output: &Output) -> Result<(), Error> {
+    let Some(folder) = &output.folder else { return Ok(()) };
+    let new = plans.iter().filter(|plan| !folder.join(file_name(plan)).exists()).count();
+    let all = |source| Error::Sink { path: folder.clone(), source: Box::new(source) };
+    sink::check_room_for(new, opened.device.file(), folder).map_err(all)
+}
+
+fn file_name(plan: &NodePlan) -> String {
+    format!("{}.img", plan.node)
+}
+
+pub(super) fn write_manifest(path: &Path, manifest: &Manifest) -> Result<(), Error> {
+    sink::write_atomically(path, manifest.to_json().as_bytes(), 0o644)
+        .map_err(|source| Error::Sink { path: path.to_owned(), source: Box::new(source) })
 }
 
 /// Makes the folder, and clears what killed processes left in it. The folders that were not there before, inner first.
 fn make_folder(folder: &Path) -> Result<Vec<PathBuf>, Error> {
     let missing = |folder: &&Path| !folder.as_os_str().is_empty() && !folder.exists();
     let made = folder.ancestors().take_while(missing).map(Path::to_owned).collect();
-    std::fs::create_dir_all(folder).map_err(|source| Error::Host {
-        verb: "create",
-        path: folder.to_owned(),
-        source,
-    })?;
+    std::fs::create_dir_all(folder).map_err(host_error("create the folder", folder))?;
     sink::remove_leftovers(folder)
         .map_err(|source| Error::Sink { path: folder.to_owned(), source: Box::new(source) })?;
     Ok(made)
@@ -148,30 +166,22 @@ fn press_one(
     interrupt: &Interrupt,
 ) -> Result<Pressed, Error> {
     interrupt.check()?;
-    let overlay = Overlay::new(Arc::clone(&opened.device));
-    let layout =
-        apply(&overlay, &opened.layout, &opened.facts.boot_mount, &plan.edits, output.epoch_seconds)?;
-    let digest = digest(opened, &overlay, interrupt)?;
-    let overlay = Rc::new(overlay);
-    let secret = holds_secrets(plan);
-    let file_name = format!("{}.img", plan.node);
+    let node = Node::make(opened, plan, output.epoch_seconds, interrupt)?;
+    let file_name = file_name(plan);
     let mut reflinked = false;
     let mut sha256 = None;
     match &output.folder {
-        None => {
-            let device: Rc<dyn ReadAt> = Rc::<Overlay<Arc<FileDevice>>>::clone(&overlay);
-            verify(&device, &layout, &opened.facts.boot_mount, &plan.edits)?;
-        }
+        None => node.verify_in_memory()?,
         Some(folder) => {
             let target = folder.join(&file_name);
             let sink_error = |source| Error::Sink { path: target.clone(), source: Box::new(source) };
-            let options = sink::Options { secret, reflink: true, interrupt };
-            let base = opened.device.file();
-            let staged = sink::stage(base, overlay.as_ref(), &overlay.dirty_extents(), &target, options)
+            let options = sink::Options { secret: node.is_secret(), reflink: true, interrupt };
+            let dirty = node.overlay.dirty_extents();
+            let staged = sink::stage(opened.device.file(), node.overlay.as_ref(), &dirty, &target, options)
                 .map_err(sink_error)?;
             // Read back what was written before it gets its name.
             let device: Rc<dyn ReadAt> = Rc::new(reopen(staged.path())?);
-            verify(&device, &layout, &opened.facts.boot_mount, &plan.edits)?;
+            node.verify(&device)?;
             if output.whole_sha256 {
                 sha256 = Some(whole_sha256(device.as_ref(), interrupt)?.to_string());
             }
@@ -182,49 +192,19 @@ fn press_one(
     let entry = NodeEntry {
         name: plan.node.clone(),
         image: output.folder.is_some().then_some(file_name),
-        len_bytes: overlay.len_bytes(),
-        digest: digest.root().to_string(),
+        len_bytes: node.overlay.len_bytes(),
+        digest: node.digests.root().to_string(),
         sha256,
-        secret,
+        secret: node.is_secret(),
         edits: plan.edits.iter().map(EditEntry::from).collect(),
         warnings: plan.warnings.clone(),
     };
-    Ok(Pressed { entry, dirty_bytes: overlay.dirty_bytes(), reflinked })
-}
-
-fn holds_secrets(plan: &NodePlan) -> bool {
-    plan.edits
-        .iter()
-        .any(|edit| matches!(&edit.action, Action::WriteFile { content, .. } if content.is_secret()))
+    Ok(Pressed { entry, dirty_bytes: node.overlay.dirty_bytes(), reflinked })
 }
 
 fn reopen(path: &Path) -> Result<FileDevice, Error> {
     let host = |source| Error::Host { verb: "read", path: path.to_owned(), source };
     FileDevice::new(std::fs::File::open(path).map_err(host)?).map_err(host)
-}
-
-/// The digest of the node: the base's, with the chunks hashed again that the node changed. Where a longer image was
-/// not written it is zero, and that is known without reading.
-fn digest(
-    opened: &Opened,
-    overlay: &Overlay<Arc<FileDevice>>,
-    interrupt: &Interrupt,
-) -> Result<ChunkDigests, Error> {
-    let mut chunks = opened.base.digests.clone();
-    let mut changed: BTreeSet<u64> = chunks.grow(overlay.len_bytes()).into_iter().collect();
-    for extent in overlay.dirty_extents() {
-        let end = (extent.offset + extent.len_bytes).div_ceil(ChunkDigests::CHUNK_LEN);
-        changed.extend(extent.offset / ChunkDigests::CHUNK_LEN..end);
-    }
-    let mut buffer = Vec::new();
-    for index in changed {
-        interrupt.check()?;
-        let Some((start, len)) = chunks.range(index) else { break };
-        buffer.resize(usize::try_from(len).unwrap_or(0), 0);
-        overlay.read_at(start, &mut buffer)?;
-        chunks.set(index, Sha256Digest::of(&buffer));
-    }
-    Ok(chunks)
 }
 
 fn whole_sha256(device: &dyn ReadAt, interrupt: &Interrupt) -> Result<Sha256Digest, Error> {

@@ -8,6 +8,7 @@ use clap::builder::FalseyValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::base::ByteLen;
+use crate::build::Shard;
 use crate::build::disk::Part;
 
 /// Press one Raspberry Pi OS image into many: one finished image per node of a cluster.
@@ -308,6 +309,14 @@ pub(super) struct Build {
     /// How many nodes at a time [default: one per processor, at most 8].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub(super) jobs: Option<u16>,
+
+    /// Press only part I of N: every Nth node from the Ith on. Writes manifest-I-of-N.json.
+    #[arg(long, value_name = "I/N", conflicts_with = "nodes")]
+    pub(super) shard: Option<Shard>,
+
+    /// Press nothing: join the manifests of all shards in the folder of the cluster to manifest.json.
+    #[arg(long, conflicts_with_all = ["nodes", "shard", "sha256", "format", "jobs"])]
+    pub(super) merge_manifests: bool,
 
     /// Put the SHA-256 of each whole image into the manifest; reads every image once more.
     #[arg(long)]

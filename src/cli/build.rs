@@ -8,13 +8,25 @@ use crate::plan::NodePlan;
 
 use super::args::{Build, Format, Global};
 use super::report::{Failure, plural};
-use super::subject::{Prepared, prepare, source_date_epoch};
+use super::subject::{Prepared, prepare, read_profile, source_date_epoch};
 use super::ui::{self, Ui};
 
 pub(super) fn run(args: &Build, global: &Global, ui: &Ui) -> Result<(), Failure> {
     let began = Instant::now();
+    if args.merge_manifests {
+        return merge(args, global, ui);
+    }
     let epoch_seconds = source_date_epoch()?;
-    let Prepared { cluster, opened, plans } = prepare(&args.subject, global, ui)?;
+    let Prepared { cluster, opened, mut plans } = prepare(&args.subject, global, ui)?;
+    if let Some(shard) = args.shard {
+        plans = shard.choose(plans);
+        ui.say(&format!(
+            "part {shard}: {} of {} {}",
+            plans.len(),
+            cluster.nodes.len(),
+            plural(cluster.nodes.len(), "node")
+        ));
+    }
     let release = &opened.facts.release;
     ui.say(&format!(
         "base: {}, {}{}",
@@ -30,6 +42,7 @@ pub(super) fn run(args: &Build, global: &Global, ui: &Ui) -> Result<(), Failure>
     let output = Output {
         folder: folder.clone(),
         jobs: args.jobs.map_or(processors, usize::from),
+        shard: args.shard,
         whole_sha256: args.sha256,
         epoch_seconds,
     };
@@ -41,6 +54,19 @@ pub(super) fn run(args: &Build, global: &Global, ui: &Ui) -> Result<(), Failure>
     let place = folder.map_or_else(|| "nowhere, as asked".to_owned(), |folder| folder.display().to_string());
     let seconds = began.elapsed().as_secs_f64();
     ui.say(&format!("pressed {count} {} in {seconds:.1} s into {place}", plural(count, "node")));
+    if global.json { ui::print(&manifest.to_json()) } else { Ok(()) }
+}
+
+fn merge(args: &Build, global: &Global, ui: &Ui) -> Result<(), Failure> {
+    let cluster = read_profile(&args.subject.profile, ui)?;
+    let folder = args.out.join(&cluster.name);
+    let manifest = build::merge_manifests(&cluster, &folder)?;
+    let count = manifest.nodes.len();
+    ui.say(&format!(
+        "joined {count} {} in {}",
+        plural(count, "node"),
+        folder.join("manifest.json").display()
+    ));
     if global.json { ui::print(&manifest.to_json()) } else { Ok(()) }
 }
 

@@ -40,8 +40,18 @@ pub struct ImageChoice {
     pub sha256: Option<Sha256Digest>,
     /// `image.signed-by`: the OpenPGP key that must have signed the archive; absolute like [`ImageSource::Path`].
     pub signed_by: Option<PathBuf>,
-    /// `image.grow`: the length that the pressed image is grown to.
-    pub grow: Option<ByteLen>,
+    /// `image.grow`: what becomes of the root filesystem before the first boot. `None` leaves it to that.
+    pub grow: Option<Growth>,
+}
+
+/// `image.grow`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Growth {
+    /// It grows until the image is this long.
+    To(ByteLen),
+    /// It fills its card. Only flashing knows how long that is, and says it as [`Self::To`]: an image that is not for
+    /// one card yet is left as if nothing were said.
+    Card,
 }
 
 /// Where a base image comes from.

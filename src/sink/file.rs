@@ -263,6 +263,29 @@ fn part_beside(target: &Path) -> io::Result<NamedTempFile> {
     Ok(part)
 }
 
+/// Is there room in `folder` for `count` images that copy the data of `base`? Where they can share it, always.
+///
+/// # Errors
+/// [`Error::NoSpace`], [`Error::Io`]
+pub fn check_room_for(count: usize, base: &File, folder: &Path) -> Result<(), Error> {
+    let failed = |action| move |source| Error::Io { action, path: folder.to_owned(), source };
+    let probe = folder.join("probe");
+    let part = part_beside(&probe).map_err(failed("create a file in"))?;
+    if count == 0 || sys::reflink(base, part.as_file()) {
+        return Ok(());
+    }
+    let base_len = base.metadata().map_err(failed("ask the length of the base of"))?.len();
+    let data = host::data_extents(base, base_len).map_err(failed("find the data of the base of"))?;
+    let image_bytes: u64 = data.iter().map(|data| data.len_bytes).sum();
+    let needed_bytes = image_bytes.saturating_mul(count as u64);
+    match host::free_bytes(folder) {
+        Some(free_bytes) if free_bytes < needed_bytes => {
+            Err(Error::NoSpace { path: folder.to_owned(), needed_bytes, free_bytes })
+        }
+        _ => Ok(()),
+    }
+}
+
 fn check_space(target: &Path, needed_bytes: u64) -> Result<(), Error> {
     match host::free_bytes(parent_of(target)) {
         Some(free_bytes) if free_bytes < needed_bytes => {
@@ -335,8 +358,12 @@ fn write_edits(
             let piece = &mut buffer[..len];
             edited.read_at(at, piece)?;
             let failed = |source| Error::Io { action: "write", path: target.to_owned(), source };
-            host::write_all_at(file, piece, at)
-                .map_err(|source| full_or(target, end - at, failed, source))?;
+            // Zeros where a hole is already: it stays one.
+            let is_there = piece.iter().all(|byte| *byte == 0) && host::is_hole(file, at, len as u64);
+            if !is_there {
+                host::write_all_at(file, piece, at)
+                    .map_err(|source| full_or(target, end - at, failed, source))?;
+            }
             at += len as u64;
         }
     }

@@ -4,5 +4,7 @@ mod file;
 mod medium;
 mod sys;
 
-pub use file::{Copy, Error, Options, Part, Pressed, Staged, remove_leftovers, stage, write_atomically};
+pub use file::{
+    Copy, Error, Options, Part, Pressed, Staged, check_room_for, remove_leftovers, stage, write_atomically,
+};
 pub use medium::{BUFFER_ALIGN, Medium};

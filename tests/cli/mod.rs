@@ -2,6 +2,7 @@
 
 mod build;
 mod check;
+mod fleet;
 mod fs;
 mod images;
 mod plan;

@@ -12,6 +12,7 @@ mod layout;
 mod make;
 mod pages;
 mod slots;
+mod space;
 mod time;
 mod tree;
 
@@ -28,6 +29,7 @@ pub use self::check::{Report, check};
 use self::layout::{Layout, Next, u32_le};
 pub use self::make::{MakeOptions, make};
 use self::pages::{Damage, Pages, Stream};
+pub use self::space::used_ranges;
 pub use self::time::FatTime;
 
 /// Entries that one directory can have: FAT 1.03 §6.

@@ -383,3 +383,32 @@ fn what_lies_behind_the_end_of_a_directory_is_told() {
     let said = report.findings.kept().iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
     assert!(said.contains("entry behind the end of the directory"), "{said}");
 }
+
+#[test]
+fn what_is_in_use_is_all_that_a_copy_needs() {
+    for (shape, image) in shapes() {
+        let device = Memory::new(image);
+        let fat = open(&device).unwrap();
+        fat.write_file("kept.txt", &[5; 30_000]).unwrap();
+        fat.remove("config.txt").unwrap();
+        let free_bytes = fat.free_bytes().unwrap();
+        fat.close().unwrap();
+        let used = used_ranges(&device).unwrap();
+        let bytes = device.into_bytes();
+        let used_bytes: u64 = used.iter().map(|range| range.len_bytes).sum();
+        assert_eq!(used_bytes + free_bytes, bytes.len() as u64, "{shape}");
+        // What was on the card before is random, and looks like files as little as it looks free.
+        let mut card: Vec<u8> = (0..bytes.len()).map(|at| u8::try_from(at * 31 % 251 + 1).unwrap()).collect();
+        for range in used {
+            let (from, len) =
+                (usize::try_from(range.offset).unwrap(), usize::try_from(range.len_bytes).unwrap());
+            card[from..from + len].copy_from_slice(&bytes[from..from + len]);
+        }
+        let files: [(&str, &[u8]); 3] = [
+            ("kept.txt", &[5; 30_000]),
+            ("cmdline.txt", b"root=x\n"),
+            ("overlays/vc4-kms-v3d.dtbo", &[7; 100_000]),
+        ];
+        check_with_oracles(&card, &files);
+    }
+}

@@ -6,7 +6,7 @@ use std::path::{Component, Path, PathBuf};
 use ipnet::IpNet;
 use toml::de::DeTable;
 
-use super::super::cluster::ImageSource;
+use super::super::cluster::{Growth, ImageSource};
 use super::layer::{self, Layer, words};
 use super::merge::{appended, newer};
 use super::network::{self, AddressWords, is_v4_net, one_per_family};
@@ -38,7 +38,7 @@ pub(super) struct ImageLayer {
     pub(super) is_named: bool,
     pub(super) sha256: Option<At<Sha256Digest>>,
     pub(super) signed_by: Option<At<PathBuf>>,
-    pub(super) grow: Option<At<ByteLen>>,
+    pub(super) grow: Option<At<Growth>>,
     pub(super) place: Option<Place>,
 }
 
@@ -321,15 +321,15 @@ fn digest(text: &str) -> Result<Sha256Digest, Wrong> {
     text.parse().map_err(|error: String| Wrong::new(error))
 }
 
-fn grow(text: &str) -> Result<ByteLen, Wrong> {
+fn grow(text: &str) -> Result<Growth, Wrong> {
     if text == "card" {
-        return Err(Wrong::new("found `card`, which only flashing knows, wanted a size such as `8GiB`")
-            .help("leave `grow` out: the node fills its card when it first boots"));
+        return Ok(Growth::Card);
     }
     match text.parse::<ByteLen>() {
         Ok(ByteLen(0)) => Err(Wrong::found(text, "a size above 0")),
-        Ok(len) => Ok(len),
-        Err(error) => Err(Wrong::new(error.to_string())),
+        Ok(len) => Ok(Growth::To(len)),
+        Err(error) => Err(Wrong::new(error.to_string())
+            .help("a size of the image, or `card` to fill the card when flashing")),
     }
 }
 

@@ -3,7 +3,7 @@
 use super::cmdline::Cmdline;
 use super::draft::Draft;
 use super::{Context, Problem, units};
-use crate::plan::{Action, FirstBoot};
+use crate::plan::{Action, FirstBoot, Growth};
 
 pub(super) const GROWFS: &str = "systemd-growfs-root.service";
 pub(super) const RPI_RESIZE: &str = "rpi-resize.service";
@@ -13,7 +13,7 @@ const SECTOR_LEN: u64 = 512;
 
 pub(super) fn apply(context: &Context, draft: &mut Draft) {
     match context.cluster.image.grow {
-        Some(len) => {
+        Some(Growth::To(len)) => {
             let image = context.facts.image_len_bytes;
             if len.0 < image || !len.0.is_multiple_of(SECTOR_LEN) {
                 draft.fault(Problem::BadGrowth { image, wanted: len.0 });
@@ -21,7 +21,7 @@ pub(super) fn apply(context: &Context, draft: &mut Draft) {
             tell_the_machinery(context, draft);
             draft.finally(Action::GrowImage(len));
         }
-        None => keep_growing(context, draft),
+        Some(Growth::Card) | None => keep_growing(context, draft),
     }
 }
 

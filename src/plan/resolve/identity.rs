@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::Context;
 use super::draft::Draft;
-use crate::plan::{Action, Content, FirstBoot};
+use crate::plan::{Action, Content, FirstBoot, Growth};
 
 pub(super) fn apply(context: &Context, draft: &mut Draft) {
     booted_before(context, draft);
@@ -28,8 +28,8 @@ fn booted_before(context: &Context, draft: &mut Draft) {
         return;
     }
     let grows = match context.cluster.image.grow {
-        Some(_) => "",
-        None => ", and its root filesystem will not grow by itself",
+        Some(Growth::To(_)) => "",
+        Some(Growth::Card) | None => ", and its root filesystem will not grow by itself",
     };
     draft.warn(format!(
         "cmdline.txt has no first-boot token: the image has been booted or changed before. \

@@ -220,3 +220,38 @@ fn leftovers_of_the_dead_are_removed_and_the_parts_of_the_living_stay() {
     staged.commit().unwrap();
     assert_eq!(names_in(dir.path()), [".keep", "base.img", "node.img"]);
 }
+
+#[test]
+fn zeros_over_a_hole_leave_a_hole_and_over_data_are_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let base = base_in(dir.path());
+    let overlay = Overlay::new(FileDevice::new(base.try_clone().unwrap()).unwrap());
+    let zeros = vec![0; 8 << 20];
+    overlay.write_at(40 * MIB, &zeros).unwrap();
+    overlay.write_at(20 * MIB, &zeros[..1 << 20]).unwrap();
+    let interrupt = Interrupt::default();
+    let target = dir.path().join("node.img");
+    let options = Options { reflink: false, ..options(&interrupt) };
+    press(&base, &overlay, &overlay.dirty_extents(), &target, options).unwrap();
+    let mut wanted = vec![0; (64 << 20) + 100];
+    overlay.read_at(0, &mut wanted).unwrap();
+    assert!(std::fs::read(&target).unwrap() == wanted);
+    let held = std::fs::metadata(&target).unwrap().blocks() * 512;
+    assert!(held < 5 * MIB, "{held} bytes held: the hole was filled");
+}
+
+#[test]
+fn room_for_all_images_is_asked_for_before_the_first() {
+    let Some(mounted) = Mounted::tmpfs("size=8m") else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let base = base_in(dir.path());
+    // Some 3 MiB of data each.
+    check_room_for(2, &base, mounted.0.path()).unwrap();
+    match check_room_for(3, &base, mounted.0.path()) {
+        Err(Error::NoSpace { needed_bytes, free_bytes, .. }) => {
+            assert!(needed_bytes > 9 * MIB && free_bytes <= 8 * MIB, "{needed_bytes} {free_bytes}");
+        }
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(names_in(mounted.0.path()), Vec::<String>::new());
+}

@@ -306,13 +306,13 @@ node = []"#,
 fn the_image_is_named_once() {
     whole(
         r#"schema = 1
-image = { os = "a", path = "b", sha256 = "12", grow = "card" }
+image = { os = "a", path = "b", sha256 = "12", grow = "cart" }
 cluster.name = "x"
 node = [{ name = "a" }]"#,
         &[
             ("found both `os` and `path` in `image`, wanted one of `os`, `url`, `path`", "path"),
             ("found `12`, wanted 64 hexadecimal digits", "\"12\""),
-            ("found `card`, which only flashing knows, wanted a size such as `8GiB`", "\"card\""),
+            ("found `cart`, wanted a size such as `8GiB`, `512MiB` or `32GB`", "\"cart\""),
         ],
     );
     whole(

@@ -83,7 +83,7 @@ fn the_sketch_of_the_design_means_eight_nodes() {
     assert_eq!(cluster.dns, cluster.gateways);
     assert!(cluster.ssh_between_nodes);
     assert_eq!(cluster.image.source, ImageSource::Os("raspios-lite-arm64".into()));
-    assert_eq!(cluster.image.grow, Some(ByteLen(8 << 30)));
+    assert_eq!(cluster.image.grow, Some(Growth::To(ByteLen(8 << 30))));
     let nodes: Vec<String> = cluster
         .nodes
         .iter()

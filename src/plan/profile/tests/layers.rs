@@ -1,7 +1,8 @@
 //! How layers and files merge.
 
 use super::*;
-use crate::plan::{Cluster, ConfigTxt, ImageSource, Settings};
+use crate::base::ByteLen;
+use crate::plan::{Cluster, ConfigTxt, Growth, ImageSource, Settings};
 
 /// One node with role `r`: what defaults, role and node say of it.
 #[track_caller]
@@ -154,7 +155,7 @@ fn a_file_is_laid_over_those_it_extends() {
     assert_eq!(cluster.name, "top");
     assert_eq!(cluster.dns.len(), 2);
     assert_eq!(cluster.image.source, ImageSource::Path("/p/base/base.img".into()));
-    assert_eq!(cluster.image.grow.map(|grow| grow.0), Some(4 << 30));
+    assert_eq!(cluster.image.grow, Some(Growth::To(ByteLen(4 << 30))));
     assert_eq!(cluster.nodes[0].name, "first");
     let second = &cluster.nodes[1].settings;
     assert_eq!((second.timezone.as_deref(), second.locale.as_deref()), (Some("UTC"), Some("en_GB.UTF-8")));

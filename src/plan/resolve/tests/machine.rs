@@ -84,7 +84,7 @@ fn trixie_goes_on_growing_without_a_first_boot() {
 fn an_image_grown_offline_tells_its_machinery() {
     let mut cluster = cluster();
     let len: ByteLen = "8GiB".parse().unwrap();
-    cluster.image.grow = Some(len);
+    cluster.image.grow = Some(Growth::To(len));
     let new = plan(&cluster, &trixie());
     assert!(new.does(&Action::GrowImage(len)));
     assert!(new.text("/boot/firmware/cmdline.txt").ends_with("fsck.repair=yes rootwait\n"));
@@ -96,11 +96,20 @@ fn an_image_grown_offline_tells_its_machinery() {
 }
 
 #[test]
+fn an_image_for_a_card_not_known_yet_grows_when_it_first_boots() {
+    for image in [trixie(), buster()] {
+        let mut filling = cluster();
+        filling.image.grow = Some(Growth::Card);
+        assert_eq!(plan(&filling, &image).edits, plan(&cluster(), &image).edits);
+    }
+}
+
+#[test]
 fn growing_to_less_than_the_image_or_to_part_of_a_sector_is_a_fault() {
     let image = trixie().facts.image_len_bytes;
     for wanted in [image - 512, image + 1] {
         let mut cluster = cluster();
-        cluster.image.grow = Some(ByteLen(wanted));
+        cluster.image.grow = Some(Growth::To(ByteLen(wanted)));
         assert!(problems(&cluster, &trixie()).contains(&Problem::BadGrowth { image, wanted }), "{wanted}");
     }
 }
