@@ -30,6 +30,8 @@ pub struct Bases<'b> {
     pub lock: &'b Path,
     /// Is what is not in the lock refused?
     pub is_locked: bool,
+    /// Is the archive of an image of use, too, and not only what is in it?
+    pub is_archive_wanted: bool,
 }
 
 /// An image, open, and what the profile calls it.
@@ -214,6 +216,7 @@ impl Bases<'_> {
             image_len: entry.extract_len,
             image_sha256: entry.image_sha256,
             signed_by,
+            is_archive_wanted: false,
         };
         Ok((remote, date))
     }
@@ -233,6 +236,7 @@ impl Bases<'_> {
     }
 
     fn fetch(&self, remote: &RemoteImage) -> Result<Base, Error> {
+        let remote = &RemoteImage { is_archive_wanted: self.is_archive_wanted, ..remote.clone() };
         let image = source::open_remote(remote, self.tools).map_err(|source| Error::Base {
             path: remote.url_without_secrets().into(),
             source: Box::new(source),

@@ -16,7 +16,6 @@ mod facts;
 mod layout;
 pub mod lock_file;
 mod manifest;
-#[expect(dead_code, reason = "joined with its users next")]
 mod mapped;
 #[expect(dead_code, reason = "joined with its users next")]
 mod node;

@@ -17,7 +17,7 @@ pub(super) fn run(args: &Build, global: &Global, ui: &Ui) -> Result<(), Failure>
         return merge(args, global, ui);
     }
     let epoch_seconds = source_date_epoch()?;
-    let Prepared { cluster, opened, mut plans } = prepare(&args.subject, global, ui)?;
+    let Prepared { cluster, opened, mut plans } = prepare(&args.subject, false, global, ui)?;
     if let Some(shard) = args.shard {
         plans = shard.choose(plans);
         ui.say(&format!(

@@ -31,6 +31,8 @@ pub(super) struct Source {
     catalogue: Place,
     lock: PathBuf,
     is_locked: bool,
+    /// Is the archive of the image of use, too? False unless set.
+    pub(super) is_archive_wanted: bool,
 }
 
 impl Source {
@@ -47,6 +49,7 @@ impl Source {
             catalogue: catalogue::place(global)?,
             lock: lock_file::beside(profile),
             is_locked,
+            is_archive_wanted: false,
         })
     }
 
@@ -58,6 +61,7 @@ impl Source {
             catalogue: &self.catalogue,
             lock: &self.lock,
             is_locked: self.is_locked,
+            is_archive_wanted: self.is_archive_wanted,
         }
     }
 }
@@ -71,13 +75,21 @@ pub(super) fn read_profile(path: &Path, ui: &Ui) -> Result<Cluster, Failure> {
     Ok(loaded.cluster)
 }
 
-pub(super) fn prepare(subject: &Subject, global: &Global, ui: &Ui) -> Result<Prepared, Failure> {
+pub(super) fn prepare(
+    subject: &Subject,
+    is_archive_wanted: bool,
+    global: &Global,
+    ui: &Ui,
+) -> Result<Prepared, Failure> {
     let cluster = read_profile(&subject.profile, ui)?;
     let seed = match &subject.seed_file {
         Some(path) => seed_file::read(path)?,
         None => seed_file::read_or_make(&seed_file::beside(&subject.profile))?,
     };
-    let source = Source::new(&subject.profile, subject.image.as_deref(), subject.locked, global)?;
+    let source = Source {
+        is_archive_wanted,
+        ..Source::new(&subject.profile, subject.image.as_deref(), subject.locked, global)?
+    };
     let opened = build::open(&cluster, &source.bases(ui))?;
     let plans = build::choose(build::plan(&cluster, &opened, &seed)?, &subject.nodes)?;
     Ok(Prepared { cluster, opened, plans })

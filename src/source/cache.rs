@@ -3,6 +3,7 @@
 //! | file                  | holds                                                                     |
 //! |-----------------------|---------------------------------------------------------------------------|
 //! | `DIGEST.img`          | the raw image, with holes                                                 |
+//! | `DIGEST.xz`           | the archive itself, where it has blocks that compressed nodes can take over |
 //! | `DIGEST.json`         | its digests, lengths, origin and stamp; written last, so without it there is no image; its date is that of the last use |
 //! | `at-….json`           | which archive an address held when it was last fetched                    |
 //! | `seen-….json`         | what a file given by the user was when it was read: its stamp, digests    |
@@ -28,13 +29,15 @@ use tempfile::NamedTempFile;
 
 use super::error::Error;
 use super::raw::{self, RawDigests};
-use super::{BaseImage, stamp};
+use super::{BaseImage, XzArchive, decode, stamp};
 use crate::base::{ChunkDigests, Interrupt, Progress, Sha256Digest};
 use crate::block::host;
 
 pub use self::keep::{Condition, Pruned, Stored};
 pub(super) use self::lock::{Lock, Part};
 
+/// Of an archive that is kept.
+const ARCHIVE_SUFFIX: &str = ".xz";
 /// Of a record being written.
 const NOTE_PREFIX: &str = "note-";
 const NOTE_SUFFIX: &str = ".part";
@@ -55,6 +58,10 @@ pub(super) struct Held {
     pub(super) image: RawDigests,
     /// The fingerprint of the OpenPGP key whose signature of the archive was checked.
     pub(super) signed_by: Option<String>,
+    /// Does the archive have blocks that can be taken over?
+    pub(super) has_blocks: bool,
+    /// The archive, where it has and was kept.
+    pub(super) kept: Option<XzArchive>,
 }
 
 impl Held {
@@ -67,6 +74,7 @@ impl Held {
             archive_sha256: Some(self.archive),
             image_sha256: Some(self.image.sha256),
             digests: self.image.chunks,
+            archive: self.kept,
         }
     }
 }
@@ -76,6 +84,8 @@ pub(super) struct Entry {
     pub(super) archive: Sha256Digest,
     pub(super) archive_len: u64,
     pub(super) image: RawDigests,
+    /// Does it have blocks that can be taken over?
+    pub(super) has_blocks: bool,
     /// A URL, or a path.
     pub(super) origin: String,
     pub(super) signed_by: Option<String>,
@@ -89,6 +99,9 @@ struct Record {
     chunks: Vec<String>,
     /// Of the image, when it was last known to be whole.
     stamp: String,
+    has_blocks: bool,
+    /// Of the archive, the same, where it was kept.
+    archive_stamp: Option<String>,
     origin: String,
     signed_by: Option<String>,
 }
@@ -207,6 +220,10 @@ impl Cache {
         self.dir.join(format!("{archive}.img"))
     }
 
+    fn archive_path(&self, archive: Sha256Digest) -> PathBuf {
+        self.dir.join(format!("{archive}{ARCHIVE_SUFFIX}"))
+    }
+
     /// The image unpacked from the archive with this digest; `None` when there is none. One that is not whole is
     /// removed.
     pub(super) fn find(
@@ -216,7 +233,7 @@ impl Cache {
         interrupt: &Interrupt,
     ) -> Result<Option<Held>, Error> {
         let record_path = self.record_path(archive);
-        let Some(record) = read_json::<Record>(&record_path) else { return Ok(None) };
+        let Some(mut record) = read_json::<Record>(&record_path) else { return Ok(None) };
         let path = self.image_path(archive);
         let opened = File::open(&path).and_then(|file| Ok((stamp::stamp(&file.metadata()?), file)));
         let (Some(image), Ok((stamp, file))) = (record.digests(), opened) else { return Ok(None) };
@@ -225,15 +242,41 @@ impl Cache {
             let opened = File::options().write(true).open(&record_path);
             let _ = opened.and_then(|file| file.set_modified(SystemTime::now()));
         } else if is_whole(&file, &image.chunks, progress, interrupt)? {
-            self.write_json(&record_path, &Record { stamp, ..record.clone() })?;
+            record.stamp = stamp;
+            self.write_json(&record_path, &record)?;
         } else {
             let (path, origin) = (path.display(), record.origin);
             progress.note(&format!("`{path}`, unpacked from {origin}, is damaged: removed it"));
             self.remove(archive).map_err(self.failed("clean"))?;
             return Ok(None);
         }
-        let Record { archive_len, signed_by, .. } = record;
-        Ok(Some(Held { file, path, archive, archive_len, image, signed_by }))
+        let kept = self.find_archive(archive, &mut record, progress, interrupt)?;
+        let Record { archive_len, signed_by, has_blocks, .. } = record;
+        Ok(Some(Held { file, path, archive, archive_len, image, signed_by, has_blocks, kept }))
+    }
+
+    /// The archive itself, where it was kept and is what it was. One that is not is removed.
+    fn find_archive(
+        &self,
+        archive: Sha256Digest,
+        record: &mut Record,
+        progress: &dyn Progress,
+        interrupt: &Interrupt,
+    ) -> Result<Option<XzArchive>, Error> {
+        let path = self.archive_path(archive);
+        let Some(known) = &record.archive_stamp else { return Ok(None) };
+        let opened = File::open(&path).and_then(|file| Ok((stamp::stamp(&file.metadata()?), file)));
+        let Ok((stamp, file)) = opened else { return Ok(None) };
+        if stamp != *known {
+            if !is_archive_whole(&path, &file, archive, record.archive_len, progress, interrupt)? {
+                progress.note(&format!("`{}` is damaged: removed it", path.display()));
+                remove_if_there(&path).map_err(self.failed("clean"))?;
+                return Ok(None);
+            }
+            record.archive_stamp = Some(stamp);
+            self.write_json(&self.record_path(archive), record)?;
+        }
+        Ok(XzArchive::of(&file))
     }
 
     /// Was an archive of this length unpacked? Then hashing it first is likely to save unpacking it.
@@ -250,34 +293,46 @@ impl Cache {
         })
     }
 
-    /// Makes an unpacked image an entry, whole.
-    pub(super) fn install(&self, part: Part, entry: Entry) -> Result<Held, Error> {
+    /// Makes an unpacked image an entry, whole; with it goes the archive at `kept`.
+    pub(super) fn install(&self, part: Part, entry: Entry, kept: Option<&Path>) -> Result<Held, Error> {
         part.file().sync_all().map_err(self.failed("sync a file in"))?;
         let path = self.image_path(entry.archive);
         let record_path = self.record_path(entry.archive);
         // An entry that was found not whole loses its record first.
         remove_if_there(&record_path).map_err(self.failed("clean"))?;
         part.persist(&path).map_err(self.failed("rename a file in"))?;
+        let kept = kept.map(|part| self.keep_archive(part, entry.archive)).transpose()?.flatten();
         let file = File::open(&path).map_err(self.failed("open a file in"))?;
         let metadata = file.metadata().map_err(self.failed("open a file in"))?;
-        let Entry { archive, archive_len, image, origin, signed_by } = entry;
+        let Entry { archive, archive_len, image, has_blocks, origin, signed_by } = entry;
         let record = Record {
             archive_len,
             image_len: image.chunks.len_bytes(),
             image_sha256: image.sha256.to_string(),
             chunks: to_texts(&image.chunks),
             stamp: stamp::stamp(&metadata),
+            has_blocks,
+            archive_stamp: kept.as_ref().map(|kept| kept.stamp.clone()),
             origin,
             signed_by,
         };
         self.write_json(&record_path, &record)?;
         let signed_by = record.signed_by;
-        Ok(Held { file, path, archive, archive_len, image, signed_by })
+        Ok(Held { file, path, archive, archive_len, image, signed_by, has_blocks, kept })
+    }
+
+    fn keep_archive(&self, part: &Path, archive: Sha256Digest) -> Result<Option<XzArchive>, Error> {
+        let path = self.archive_path(archive);
+        let file = File::open(part).map_err(self.failed("open a file in"))?;
+        file.sync_all().map_err(self.failed("sync a file in"))?;
+        std::fs::rename(part, &path).map_err(self.failed("rename a file in"))?;
+        Ok(XzArchive::of(&file))
     }
 
     /// Removes an image; first the record, so that there is never one without its image.
     fn remove(&self, archive: Sha256Digest) -> io::Result<()> {
         remove_if_there(&self.record_path(archive))?;
+        remove_if_there(&self.archive_path(archive))?;
         remove_if_there(&self.image_path(archive))
     }
 
@@ -322,6 +377,26 @@ fn is_whole(
     interrupt.check()?;
     // What cannot be read is not whole.
     Ok(found.is_ok_and(|found| found.chunks() == digests.chunks()))
+}
+
+/// Does the archive still have its digest?
+fn is_archive_whole(
+    path: &Path,
+    file: &File,
+    archive: Sha256Digest,
+    len_bytes: u64,
+    progress: &dyn Progress,
+    interrupt: &Interrupt,
+) -> Result<bool, Error> {
+    if file.metadata().is_ok_and(|metadata| metadata.len() != len_bytes) {
+        return Ok(false);
+    }
+    progress.start("check the cached archive", Some(len_bytes));
+    let found = decode::hash_file(path, file, progress, interrupt);
+    progress.finish();
+    interrupt.check()?;
+    // What cannot be read is not whole.
+    Ok(found.is_ok_and(|found| found == archive))
 }
 
 fn remove_if_there(path: &Path) -> io::Result<()> {

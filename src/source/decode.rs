@@ -50,6 +50,17 @@ pub(super) struct Job<'j> {
     pub(super) interrupt: &'j Interrupt,
 }
 
+/// The digest of a whole file.
+pub(super) fn hash_file(
+    path: &Path,
+    file: &File,
+    progress: &dyn Progress,
+    interrupt: &Interrupt,
+) -> Result<Sha256Digest, Error> {
+    let (format, wanted) = (Format::Raw, super::Wanted::Anything);
+    Job { path, file, arriving: None, format, limit: 0, wanted, progress, interrupt }.hash()
+}
+
 impl Job<'_> {
     /// Writes the unpacked archive to `out`; gives the digest of the archive.
     pub(super) fn unpack(&self, out: &mut RawWriter<'_>) -> Result<Sha256Digest, Error> {

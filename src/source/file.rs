@@ -8,7 +8,7 @@ use std::time::SystemTime;
 use super::cache::{self, Cache};
 use super::error::Error;
 use super::signature::{Detached, Keys, SIGNATURE_LEN_MAX, SIGNATURE_SUFFIX};
-use super::{BaseImage, Format, IMAGE_LEN_MAX, Wanted, check_head, decode, format, raw, stamp};
+use super::{BaseImage, Format, IMAGE_LEN_MAX, Wanted, XzArchive, check_head, decode, format, raw, stamp};
 use crate::base::{ChunkDigests, Interrupt, Progress, Sha256Digest};
 use crate::block::redo;
 
@@ -142,6 +142,7 @@ impl Opening<'_> {
             image_sha256: sha256,
             digests,
             file,
+            archive: None,
         })
     }
 }
@@ -237,12 +238,13 @@ impl Given<'_> {
             archive: sha256,
             archive_len: self.len_bytes,
             image,
+            has_blocks: XzArchive::of(self.file).is_some(),
             origin: self.canonical.display().to_string(),
             signed_by: None,
         };
-        let held = cache.install(part, entry)?;
+        let held = cache.install(part, entry, None)?;
         self.remember(&cache::Seen { sha256: Some(sha256), ..self.recall() })?;
-        Ok(held.into_base())
+        Ok(self.base_of(held))
     }
 
     /// The image in the cache, when the archive is known and its image is whole.
@@ -250,7 +252,12 @@ impl Given<'_> {
         let Some(sha256) = self.recall().sha256 else { return Ok(None) };
         self.check_expected(sha256)?;
         let held = self.asked.cache.find(sha256, self.asked.progress, self.asked.interrupt)?;
-        Ok(held.map(cache::Held::into_base))
+        Ok(held.map(|held| self.base_of(held)))
+    }
+
+    /// The archive is the file that was named, whether the cache has one or not.
+    fn base_of(&self, held: cache::Held) -> BaseImage {
+        BaseImage { archive: XzArchive::of(self.file), ..held.into_base() }
     }
 
     /// How long the image may get; refuses early what will not fit.

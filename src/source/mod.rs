@@ -34,6 +34,7 @@ pub use self::file::{LocalImage, format_of, open_any, open_base};
 pub use self::format::Format;
 pub use self::net::{Client, Patience, without_secrets};
 pub use self::remote::{RemoteImage, open_remote};
+pub use self::xz_index::{XzBlock, XzBlocks};
 
 /// No card that a Raspberry Pi image is made for is worth unpacking more: 64 GiB.
 const IMAGE_LEN_MAX: u64 = 64 << 30;
@@ -56,6 +57,37 @@ pub struct BaseImage {
     pub image_sha256: Option<Sha256Digest>,
     /// The digests of the raw image.
     pub digests: ChunkDigests,
+    /// The archive, where it is an `.xz` of several blocks that can be taken over as they are.
+    pub archive: Option<XzArchive>,
+}
+
+/// An archive whose digest is known, open for reading.
+#[derive(Debug)]
+pub struct XzArchive {
+    file: File,
+    stamp: String,
+    /// Where its blocks are.
+    pub index: XzBlocks,
+}
+
+impl XzArchive {
+    /// Looks at a file that is what it should be now.
+    fn of(file: &File) -> Option<Self> {
+        let stamp = stamp::stamp(&file.metadata().ok()?);
+        Some(Self { file: file.try_clone().ok()?, stamp, index: xz_index::blocks(file)? })
+    }
+
+    /// The file.
+    #[must_use]
+    pub fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// Is it still as it was when its digest was taken?
+    #[must_use]
+    pub fn is_unchanged(&self) -> bool {
+        self.file.metadata().is_ok_and(|metadata| stamp::stamp(&metadata) == self.stamp)
+    }
 }
 
 /// What images are fetched with.

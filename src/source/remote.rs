@@ -20,11 +20,11 @@ use std::{io, thread};
 
 use super::arrival::{Arrival, Next};
 use super::cache::{self, At, Held, Lock};
-use super::decode::{Arriving, Job};
+use super::decode::{self, Arriving, Job};
 use super::error::Error;
 use super::raw::{RawDigests, RawWriter};
 use super::signature::{self, Detached, Keys, SIGNATURE_LEN_MAX, SIGNATURE_SUFFIX};
-use super::{BaseImage, Format, IMAGE_LEN_MAX, Tools, Wanted, check_head, format, net, sums};
+use super::{BaseImage, Format, IMAGE_LEN_MAX, Tools, Wanted, XzArchive, check_head, format, net, sums};
 use crate::base::{ByteLen, Progress, Sha256Digest};
 
 /// An image on the web, and what is known of it.
@@ -43,6 +43,8 @@ pub struct RemoteImage {
     /// A file with OpenPGP keys, one of which must have signed what is downloaded: the signature is beside it, with
     /// `.sig` after its name.
     pub signed_by: Option<PathBuf>,
+    /// Is the archive itself of use, too, and not only what is in it?
+    pub is_archive_wanted: bool,
 }
 
 impl RemoteImage {
@@ -51,7 +53,15 @@ impl RemoteImage {
     pub fn at(url: &str) -> Self {
         let url = url.to_owned();
         let (archive_len, archive_sha256, image_len, image_sha256) = (None, None, None, None);
-        Self { url, archive_len, archive_sha256, image_len, image_sha256, signed_by: None }
+        Self {
+            url,
+            archive_len,
+            archive_sha256,
+            image_len,
+            image_sha256,
+            signed_by: None,
+            is_archive_wanted: false,
+        }
     }
 
     /// The address without user name and password.
@@ -132,6 +142,11 @@ impl Fetch<'_> {
         };
         let Some(archive) = archive else { return Ok(None) };
         let Some(held) = cache.find(archive, progress, interrupt)? else { return Ok(None) };
+        if self.image.is_archive_wanted && held.has_blocks && held.kept.is_none() {
+            let shown = self.shown();
+            progress.note(&format!("`{shown}` is in the cache without its archive: fetching it again"));
+            return Ok(None);
+        }
         let signer = held.signed_by.as_deref();
         if self.keys.is_some_and(|keys| !signer.is_some_and(|fingerprint| keys.hold(fingerprint))) {
             // The signature is one of the archive, which is gone.
@@ -267,14 +282,16 @@ impl Fetch<'_> {
             (Some(keys), Some(signature)) => Some(self.check_signature(keys, signature, &path)?),
             _ => None,
         };
+        let has_blocks = File::open(&path).is_ok_and(|file| XzArchive::of(&file).is_some());
         let entry = cache::Entry {
             archive: unpacked.archive_sha256,
             archive_len: lock.archive_len(),
             image: unpacked.image,
+            has_blocks,
             origin: self.shown(),
             signed_by,
         };
-        let held = cache.install(part, entry)?;
+        let held = cache.install(part, entry, has_blocks.then_some(&*path))?;
         let etag = downloaded.and_then(|downloaded| downloaded.etag);
         let archive_sha256 = unpacked.archive_sha256.to_string();
         cache.note_archive_at(&At { url: self.shown(), etag, archive_sha256 })?;
@@ -450,9 +467,8 @@ impl Fetch<'_> {
         let Tools { progress, interrupt, .. } = self.tools;
         let failed = |source| Error::Io { action: "read", path: path.to_owned(), source };
         let file = File::open(path).map_err(failed)?;
-        let (file, format, wanted) = (&file, Format::Raw, Wanted::Anything);
         progress.start("hash the file", file.metadata().ok().map(|metadata| metadata.len()));
-        let digest = Job { path, file, arriving: None, format, limit: 0, wanted, progress, interrupt }.hash();
+        let digest = decode::hash_file(path, &file, progress, interrupt);
         progress.finish();
         digest
     }

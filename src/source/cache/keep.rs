@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use super::lock::{IMAGE_SUFFIX, is_old};
-use super::{Cache, Record, SeenRecord, is_whole, read_json, remove_if_there};
+use super::{ARCHIVE_SUFFIX, Cache, Record, SeenRecord, is_whole, read_json, remove_if_there};
 use crate::base::{Interrupt, Progress, Sha256Digest};
 use crate::source::error::Error;
 
@@ -23,7 +23,7 @@ pub struct Stored {
     pub image_len: u64,
     /// Its digest.
     pub image_sha256: Option<Sha256Digest>,
-    /// The bytes it takes on the disk.
+    /// The bytes it takes on the disk, with its archive where that was kept.
     pub disk_bytes: u64,
     /// The URL or file it came from.
     pub origin: String,
@@ -72,7 +72,8 @@ impl Cache {
 
     fn stored(&self, archive: Sha256Digest, record: Record) -> Option<Stored> {
         let path = self.image_path(archive);
-        let disk_bytes = disk_bytes(&fs::metadata(&path).ok()?);
+        let kept_bytes = fs::metadata(self.archive_path(archive)).map_or(0, |kept| disk_bytes(&kept));
+        let disk_bytes = disk_bytes(&fs::metadata(&path).ok()?).saturating_add(kept_bytes);
         let used = fs::metadata(self.record_path(archive)).and_then(|metadata| metadata.modified());
         Some(Stored {
             archive_sha256: archive,
@@ -101,7 +102,11 @@ impl Cache {
             interrupt.check()?;
             let record: Option<Record> = read_json(&self.record_path(stored.archive_sha256));
             // Another process removed it meanwhile.
-            let Some(digests) = record.and_then(|record| record.digests()) else { continue };
+            let Some(mut record) = record else { continue };
+            let Some(digests) = record.digests() else { continue };
+            // Read whatever its stamp says.
+            record.archive_stamp = record.archive_stamp.map(|_| String::new());
+            self.find_archive(stored.archive_sha256, &mut record, progress, interrupt)?;
             let is_sound = match File::open(&stored.path) {
                 Ok(file) => is_whole(&file, &digests.chunks, progress, interrupt)?,
                 Err(_) => false,
@@ -161,7 +166,7 @@ impl Cache {
             let is_useless = if let Some(key) = name.strip_suffix(IMAGE_SUFFIX) {
                 held = self.try_lock(key)?;
                 held.is_some()
-            } else if let Some(archive) = name.strip_suffix(".img") {
+            } else if let Some(archive) = name.strip_suffix(".img").or(name.strip_suffix(ARCHIVE_SUFFIX)) {
                 // Between the renaming of an image and its record there is a moment without one.
                 !archives.contains(archive) && is_old(&entry)
             } else if name.starts_with("seen-") {

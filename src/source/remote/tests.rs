@@ -394,3 +394,65 @@ fn an_interrupt_keeps_what_came_and_the_next_run_goes_on_with_it() {
     assert_eq!(world.server.sent_bytes(FILE), archive.len() as u64, "not one byte twice");
     assert!(world.dir.path().exists());
 }
+
+/// Blocks of 1 MiB of the raw image.
+fn xz_of_blocks(image: &[u8]) -> Vec<u8> {
+    let mut stream = xz2::stream::MtStreamBuilder::new();
+    let stream = stream.threads(1).block_size(1 << 20).preset(1).encoder().unwrap();
+    let mut packer = xz2::write::XzEncoder::new_stream(Vec::new(), stream);
+    packer.write_all(image).unwrap();
+    packer.finish().unwrap()
+}
+
+#[test]
+fn an_archive_of_several_blocks_is_kept_beside_its_image_and_goes_with_it() {
+    let image = image(31);
+    let archive = xz_of_blocks(&image);
+    let world = World::with(Reply::file(&archive).tag(TAG));
+    let wanted = RemoteImage { is_archive_wanted: true, ..world.known(&archive, &image) };
+    let kept = world.cache.dir().join(format!("{}.xz", Sha256Digest::of(&archive)));
+    for what in ["fetched", "in the cache"] {
+        world.opens(&wanted, &image, what);
+        let index = world.open(&wanted).unwrap().archive.unwrap().index;
+        let places: Vec<(u64, u64)> =
+            index.blocks.iter().map(|block| (block.offset, block.len_bytes)).collect();
+        let (mib, rest) = (1 << 20, image.len() as u64 - (3 << 20));
+        assert_eq!(places, [(0, mib), (mib, mib), (2 * mib, mib), (3 * mib, rest)], "{what}");
+        for block in &index.blocks {
+            // The header of a block tells its length in words of four bytes, less one (§3.1.1); 0 would be an index.
+            assert_ne!(archive[usize::try_from(block.archive_offset).unwrap()], 0, "{what}");
+        }
+        assert!(fs::read(&kept).unwrap() == archive, "{what}");
+    }
+    assert_eq!(world.server.all_requests().len(), 1);
+
+    // Who does not need it is served without it; who does gets it again, whether it is gone or damaged.
+    fs::remove_file(&kept).unwrap();
+    world.opens(&world.known(&archive, &image), &image, "without the archive");
+    assert_eq!(world.server.all_requests().len(), 1);
+    world.opens(&wanted, &image, "gone");
+    assert_eq!(world.server.all_requests().len(), 2);
+    let mut damaged = archive.clone();
+    damaged[5000] ^= 1;
+    fs::write(&kept, &damaged).unwrap();
+    world.opens(&wanted, &image, "damaged");
+    assert_eq!(world.server.all_requests().len(), 3);
+    assert!(fs::read(&kept).unwrap() == archive && world.notes().contains("damaged"), "{}", world.notes());
+
+    world.cache.prune(None, Some(0), SystemTime::now()).unwrap();
+    assert!(!kept.exists(), "it stays without its image");
+}
+
+#[test]
+fn an_archive_of_one_block_is_not_kept() {
+    let image = image(32);
+    let archive = xz(&image);
+    let world = World::with(Reply::file(&archive));
+    let wanted = RemoteImage { is_archive_wanted: true, ..world.known(&archive, &image) };
+    world.opens(&wanted, &image, "fetched");
+    world.opens(&wanted, &image, "in the cache");
+    assert!(world.open(&wanted).unwrap().archive.is_none());
+    assert_eq!(world.server.all_requests().len(), 1);
+    let kept = world.cache.dir().join(format!("{}.xz", Sha256Digest::of(&archive)));
+    assert!(!kept.exists());
+}
