@@ -1,8 +1,11 @@
 //! Where pressed images go, and other files that are made new. It knows no nodes.
 
+pub mod card;
+pub mod disks;
 mod file;
 mod medium;
 mod sys;
 
+pub use card::Card;
 pub use file::{Copy, Error, Options, Part, Pressed, Staged, remove_leftovers, stage, write_atomically};
 pub use medium::{BUFFER_ALIGN, Medium};
