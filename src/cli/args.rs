@@ -102,9 +102,26 @@ pub(super) enum Command {
     /// be read-only; it may also be an archive, or a filesystem without a partition table.
     #[command(after_help = CHECK_HELP)]
     Check(Check),
+    /// Show which cards could be flashed, and why other disks could not.
+    ///
+    /// Changes nothing. Cards, sticks and disks on USB that nobody uses come first, with what is on them; below, every
+    /// other disk with each reason why it must not be written to: it is mounted, the running system is on it, it belongs
+    /// to a RAID and so on. A partition is never offered, only the disk it is on.
+    #[command(after_help = DEVICES_HELP)]
+    Devices,
     /// What was downloaded and unpacked: show it, check it, remove it.
     Cache(Cache),
 }
+
+const DEVICES_HELP: &str = "\
+Examples:
+  cardpress devices         what could be flashed, and what not
+  sudo cardpress devices    also what is on them, where only root may read it
+  cardpress devices --json | jq -r '.[] | select(.is_candidate) | .path'
+
+A card that the desktop mounts when it is put in has to be unmounted first: `umount /dev/sdb1`, or `udisksctl unmount \
+--block-device /dev/sdb1`. Disks that cannot be taken out are refused unless --allow-fixed-disk is given to the verb that \
+writes. Only Linux is built.";
 
 const IMAGES_HELP: &str = "\
 Examples:

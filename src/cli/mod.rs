@@ -7,6 +7,7 @@ mod cache;
 mod catalogue;
 mod check;
 mod config;
+mod devices;
 mod diff;
 mod fetch;
 mod fs;
@@ -46,6 +47,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Build(args) => build::run(args, &cli.global, &ui),
         Command::Plan(args) => plan::run(args, &cli.global, &ui),
         Command::Fs(args) => fs::run(args, &cli.global, &ui),
+        Command::Devices => devices::run(&cli.global, &ui),
         Command::Check(args) => check::run(args, &cli.global, &ui),
     };
     match result {
