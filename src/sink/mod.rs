@@ -1,6 +1,7 @@
 //! Where pressed images go, and other files that are made new. It knows no nodes.
 
 mod file;
+pub mod flash;
 mod medium;
 mod sys;
 
