@@ -1,0 +1,66 @@
+//! Stopped at every moment: by the power, by the user.
+
+use super::*;
+
+/// Runs `stop` for each write and sync of a flash until there are no more of them; how many there were.
+fn at_every_step(mut stop: impl FnMut(usize) -> bool) -> usize {
+    let steps = (0..1000).take_while(|step| !stop(*step)).count();
+    assert!((30..1000).contains(&steps), "{steps} steps");
+    steps
+}
+
+#[test]
+fn no_power_cut_leaves_a_table_and_not_all_of_its_image() {
+    let image = image_bytes(IMAGE_LEN, 1);
+    // Of what was not synced: nothing, all, and any.
+    for seed in [0, 1, 2, 3, 4] {
+        for bootable in [false, true] {
+            let (mut untouched, mut bare, mut whole) = (0, 0, 0);
+            at_every_step(|step| {
+                let faults = Faults { cut: Some((step, seed)), ..Faults::default() };
+                let (flashed, card) = Run::default().flash_old(bootable, faults);
+                if flashed.is_ok() {
+                    return true;
+                }
+                if bootable && card == old_card(true) {
+                    untouched += 1;
+                } else if has_table(&card) {
+                    assert_eq!(wrong(&card, &image, &most()), None, "cut at {step}, seed {seed}");
+                    whole += 1;
+                } else {
+                    assert!(card[..512].iter().all(|byte| *byte == 0), "cut at {step}, seed {seed}");
+                    bare += 1;
+                }
+                false
+            });
+            assert!(bare > 25 && untouched <= 2 && whole <= 2, "{untouched} {bare} {whole}");
+            // When all that was written stays, the last sync only confirms it.
+            assert_eq!(whole > 0, seed == 1 || whole > 0);
+        }
+    }
+}
+
+#[test]
+fn an_interrupt_at_any_moment_leaves_no_table_or_all() {
+    let image = image_bytes(IMAGE_LEN, 1);
+    let mut late = 0;
+    at_every_step(|step| {
+        let run = Run::default();
+        let faults = Faults { interrupt: Some((step, run.interrupt.clone())), ..Faults::default() };
+        let (flashed, card) = run.flash_old(true, faults);
+        match flashed {
+            Err(failed) => {
+                assert!(matches!(failed.error, Error::Interrupted(Interrupted)), "at {step}: {failed:?}");
+                assert_eq!(failed.left, Left::Unbootable, "at {step}");
+                assert!(!has_table(&card), "at {step}");
+                false
+            }
+            Ok(_) => {
+                assert_eq!(wrong(&card, &image, &most()), None, "at {step}");
+                late += 1;
+                // The first block and its sync are not given up any more.
+                late == 3
+            }
+        }
+    });
+}
