@@ -184,6 +184,15 @@ pub enum Error {
         #[source]
         source: Box<sink::Error>,
     },
+    /// A card did not become its image.
+    #[error("cannot flash it{}", spoilt(.names))]
+    Flash {
+        /// Some of the files that lie where the card does not keep what is written; empty when it is something else.
+        names: Vec<String>,
+        /// What was left on the card, and why.
+        #[source]
+        source: Box<sink::flash::Failed>,
+    },
     /// The manifests of the shards do not make a whole.
     #[error("cannot join the manifests in {}: found {found}", folder.display())]
     Shards {
@@ -405,4 +414,8 @@ pub enum Error {
     /// What was to be written could not be read to its end.
     #[error("cannot read what is to be written")]
     Input(#[source] std::io::Error),
+}
+
+fn spoilt(names: &[String]) -> String {
+    if names.is_empty() { String::new() } else { format!(": bad where {} would be", names.join(", ")) }
 }

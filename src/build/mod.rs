@@ -13,11 +13,11 @@ pub mod check;
 pub mod disk;
 mod error;
 mod facts;
+pub mod flash;
 mod layout;
 pub mod lock_file;
 mod manifest;
 mod mapped;
-#[expect(dead_code, reason = "joined with its users next")]
 mod node;
 mod press;
 pub mod seed_file;

@@ -87,6 +87,14 @@ pub(super) enum Command {
     /// at all, after it has been read back and compared with the plan. The same profile, seed and base give the
     /// same bytes.
     Build(Build),
+    /// Write cards: each node its own, several at once, or one image onto all.
+    ///
+    /// Takes each card for itself alone, shows what is on it and has its name typed, and refuses what is mounted, in
+    /// use, part of the running system, write-protected, too small, or no card. Only what the image uses is written, and
+    /// then read back from the medium. Until the last moment a card has no partition table: pulled out half-way, it
+    /// does not half-boot.
+    #[command(after_help = FLASH_HELP)]
+    Flash(Flash),
     /// Look into an image or edit it in place: files, directories, attributes, filesystems.
     ///
     /// IMAGE is a disk image or a bare ext4 or FAT filesystem. Commands that only read take packed images too
@@ -344,6 +352,63 @@ pub(super) struct Build {
 pub(super) struct Plan {
     #[command(flatten)]
     pub(super) subject: Subject,
+}
+
+const FLASH_HELP: &str = "\
+Examples:
+  cardpress devices                                   what there is to write to
+  cardpress flash swarm.toml manager1=/dev/sdb worker1=/dev/sdc
+  cardpress flash swarm.toml --node worker1 --node worker2   one after another, as the cards are put in
+  cardpress flash --image raspios.img.xz /dev/sdb     an image as it is
+  cardpress flash --resume swarm.toml worker1=/dev/sdb       go on where one was cut off
+
+With image.grow = \"card\" in the profile the root filesystem fills its card at once, and the first boot does not have to.
+
+Exit status: 0 done; 1 failed, card untouched; 2 usage or a faulty profile; 3 refused as unsafe; 4 failed, card left \
+incomplete and without a partition table.";
+
+#[derive(Clone, Debug, Args)]
+pub(super) struct Flash {
+    /// A profile, and which node goes onto which card; with --image only the cards.
+    #[arg(required = true, value_name = "PROFILE NODE=DEVICE|DEVICE")]
+    pub(super) words: Vec<String>,
+
+    /// Wait for a card to be put in, and write this node onto it; may be repeated.
+    #[arg(long = "node", value_name = "NAME")]
+    pub(super) nodes: Vec<String>,
+
+    /// Write this image, raw or packed, as it is.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["nodes", "base", "locked", "seed_file"])]
+    pub(super) image: Option<PathBuf>,
+
+    /// Use this base image instead of the one the profile names: .img, .img.xz, .img.gz, .img.zst or .zip.
+    #[arg(long, value_name = "FILE")]
+    pub(super) base: Option<PathBuf>,
+
+    /// Use the image in cardpress.lock beside the profile, and no other; refuse what is not in it.
+    #[arg(long, conflicts_with = "base")]
+    pub(super) locked: bool,
+
+    /// Take the seed of all secrets from this file [default: .cardpress/seed beside the profile, made when
+    /// missing].
+    #[arg(long, env = "CARDPRESS_SEED_FILE", value_name = "FILE")]
+    pub(super) seed_file: Option<PathBuf>,
+
+    /// Do not ask.
+    #[arg(long, short)]
+    pub(super) yes: bool,
+
+    /// Do not read back what was written.
+    #[arg(long)]
+    pub(super) no_verify: bool,
+
+    /// Read first, and leave what is right already: what a flash that was cut off has written.
+    #[arg(long)]
+    pub(super) resume: bool,
+
+    /// Take a disk that cannot be taken out, too: not on USB, not in a slot for cards.
+    #[arg(long)]
+    pub(super) allow_fixed_disk: bool,
 }
 
 const CHECK_HELP: &str = "\

@@ -10,6 +10,7 @@ mod config;
 mod devices;
 mod diff;
 mod fetch;
+mod flash;
 mod fs;
 mod images;
 mod lock;
@@ -47,6 +48,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Build(args) => build::run(args, &cli.global, &ui),
         Command::Plan(args) => plan::run(args, &cli.global, &ui),
         Command::Fs(args) => fs::run(args, &cli.global, &ui),
+        Command::Flash(args) => flash::run(args, &cli.global, &ui),
         Command::Devices => devices::run(&cli.global, &ui),
         Command::Check(args) => check::run(args, &cli.global, &ui),
     };

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use crate::build::disk::InPlaceError;
 use crate::plan::profile;
+use crate::sink::{card, flash};
 use crate::source::{catalogue, net};
 use crate::{build, source};
 
@@ -16,6 +17,8 @@ pub(super) enum Failure {
     Usage(anyhow::Error),
     /// What was judged is not sound, as has been told. Exit status 1.
     Unsound,
+    /// The user did not agree. Exit status 3.
+    Refused(anyhow::Error),
     /// Everything else. Exit status 1: targets appear whole or not at all. What is refused as unsafe is 3, and what
     /// left an image incomplete is 4.
     Other(anyhow::Error),
@@ -45,6 +48,7 @@ pub(super) fn report(failure: &Failure) -> ExitCode {
     let (text, status) = match failure {
         Failure::Profile(faults) => (draw(faults), 2),
         Failure::Usage(error) => (chain(error), 2),
+        Failure::Refused(error) => (chain(error), 3),
         Failure::Other(error) => (chain(error), error.chain().find_map(status).unwrap_or(1)),
         Failure::Unsound => (String::new(), 1),
     };
@@ -53,8 +57,30 @@ pub(super) fn report(failure: &Failure) -> ExitCode {
     ExitCode::from(status)
 }
 
+/// Says why one of several things failed, while the others are still to be told.
+pub(super) fn tell(error: &anyhow::Error) {
+    let _ = io::stderr().write_all(chain(error).as_bytes());
+}
+
+/// The exit status for this alone.
+pub(super) fn status_of(error: &(dyn std::error::Error + 'static)) -> u8 {
+    std::iter::successors(Some(error), |error| error.source()).find_map(status).unwrap_or(1)
+}
+
+/// An error and its causes: `cannot flash it: the card was not touched: …`
+pub(super) fn in_one_line(error: &(dyn std::error::Error + 'static)) -> String {
+    let chain = std::iter::successors(Some(error), |error| error.source());
+    chain.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
 /// The exit status that a cause asks for.
 fn status(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
+    if let Some(failed) = find::<flash::Failed>(cause) {
+        return (failed.left != flash::Left::Untouched).then_some(4);
+    }
+    if find::<card::Error>(cause).is_some_and(card::Error::is_refusal) {
+        return Some(3);
+    }
     match (find::<InPlaceError>(cause), find::<build::Error>(cause)) {
         (Some(InPlaceError::InUse(_) | InPlaceError::Foreign { .. }), _) => Some(3),
         (Some(InPlaceError::Incomplete { .. }), _) => Some(4),

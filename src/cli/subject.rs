@@ -6,7 +6,7 @@ use anyhow::{Context as _, anyhow};
 
 use crate::build::{self, Bases, Opened, lock_file, seed_file};
 use crate::plan::profile::{self, Surroundings};
-use crate::plan::{Cluster, NodePlan};
+use crate::plan::{Cluster, NodePlan, Seed};
 use crate::source::catalogue::Place;
 use crate::source::{Cache, Client, Patience, Tools};
 
@@ -21,6 +21,13 @@ pub(super) struct Prepared {
     pub(super) opened: Opened,
     /// The plans of the nodes that were asked for.
     pub(super) plans: Vec<NodePlan>,
+}
+
+/// The same without plans.
+pub(super) struct Opening {
+    pub(super) cluster: Cluster,
+    pub(super) seed: Seed,
+    pub(super) opened: Opened,
 }
 
 /// Where the images of a profile come from.
@@ -82,6 +89,19 @@ pub(super) fn prepare(
     ui: &Ui,
 ) -> Result<Prepared, Failure> {
     let cluster = read_profile(&subject.profile, ui)?;
+    let Opening { cluster, seed, opened } = open_base(subject, cluster, is_archive_wanted, global, ui)?;
+    let plans = build::choose(build::plan(&cluster, &opened, &seed)?, &subject.nodes)?;
+    Ok(Prepared { cluster, opened, plans })
+}
+
+/// The base image of a profile that was read, and the seed beside it.
+pub(super) fn open_base(
+    subject: &Subject,
+    cluster: Cluster,
+    is_archive_wanted: bool,
+    global: &Global,
+    ui: &Ui,
+) -> Result<Opening, Failure> {
     let seed = match &subject.seed_file {
         Some(path) => seed_file::read(path)?,
         None => seed_file::read_or_make(&seed_file::beside(&subject.profile))?,
@@ -91,8 +111,7 @@ pub(super) fn prepare(
         ..Source::new(&subject.profile, subject.image.as_deref(), subject.locked, global)?
     };
     let opened = build::open(&cluster, &source.bases(ui))?;
-    let plans = build::choose(build::plan(&cluster, &opened, &seed)?, &subject.nodes)?;
-    Ok(Prepared { cluster, opened, plans })
+    Ok(Opening { cluster, seed, opened })
 }
 
 pub(super) fn cache_folder(global: &Global) -> Result<PathBuf, Failure> {

@@ -1,13 +1,13 @@
 //! Talk on standard error: progress bars on a terminal, plain lines elsewhere, JSON where it is asked for.
 
 use std::io::{self, IsTerminal, Write};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::json;
 
-use crate::base::{ByteLen, Interrupt, Progress};
+use crate::base::{ByteLen, Interrupt, Interrupted, Progress};
 
 use super::args::Global;
 use super::report::Failure;
@@ -18,10 +18,18 @@ const LINES_APART: Duration = Duration::from_secs(10);
 const EVENTS_APART: Duration = Duration::from_secs(1);
 
 pub(super) struct Ui {
-    manner: Manner,
-    job: Mutex<Option<Job>>,
+    lane: Lane,
     /// Raised by Ctrl-C.
     pub(super) interrupt: Interrupt,
+}
+
+/// One job after another; beside other lanes, when there are several cards at once.
+pub(super) struct Lane {
+    manner: Manner,
+    /// What its jobs are about; empty for the only lane there is.
+    name: String,
+    bars: MultiProgress,
+    job: Mutex<Option<Job>>,
 }
 
 /// How talk looks.
@@ -58,19 +66,52 @@ impl Ui {
             (_, _, true) => Manner::Bars,
             _ => Manner::Lines,
         };
-        Self { manner, job: Mutex::new(None), interrupt }
+        let bars = MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(10));
+        Self { lane: Lane { manner, name: String::new(), bars, job: Mutex::new(None) }, interrupt }
     }
 
     /// A line for the person who waits.
     pub(super) fn say(&self, line: &str) {
+        self.lane.say(line);
+    }
+
+    /// A lane for the jobs of `name`, with a bar of its own.
+    pub(super) fn lane(&self, name: &str) -> Lane {
+        let Lane { manner, bars, .. } = &self.lane;
+        Lane { manner: *manner, name: name.to_owned(), bars: bars.clone(), job: Mutex::new(None) }
+    }
+
+    /// What the person types in answer to `question`, without the end of the line; empty when there is nobody.
+    ///
+    /// # Errors
+    /// [`Interrupted`] by Ctrl-C, which must not wait for the end of the line.
+    pub(super) fn ask(&self, question: &str) -> Result<String, Interrupted> {
+        let _ = write!(io::stderr(), "{question} ").and_then(|()| io::stderr().flush());
+        let (sender, answers) = mpsc::channel();
+        // Left behind when nobody answers: reading a line cannot be stopped.
+        std::thread::spawn(move || {
+            let mut answer = String::new();
+            let _ = io::stdin().read_line(&mut answer);
+            let _ = sender.send(answer);
+        });
+        loop {
+            self.interrupt.check()?;
+            match answers.recv_timeout(Duration::from_millis(100)) {
+                Ok(answer) => return Ok(answer.trim().to_owned()),
+                Err(mpsc::RecvTimeoutError::Timeout) => {}
+                Err(mpsc::RecvTimeoutError::Disconnected) => return Ok(String::new()),
+            }
+        }
+    }
+}
+
+impl Lane {
+    fn say(&self, line: &str) {
         match self.manner {
             Manner::Quiet => {}
             Manner::Events => eprint_line(&json!({ "event": "note", "text": line }).to_string()),
             Manner::Lines => eprint_line(line),
-            Manner::Bars => match self.job().as_ref().and_then(|job| job.bar.as_ref()) {
-                Some(bar) => bar.suspend(|| eprint_line(line)),
-                None => eprint_line(line),
-            },
+            Manner::Bars => self.bars.suspend(|| eprint_line(line)),
         }
     }
 
@@ -133,14 +174,37 @@ pub(super) fn print_bytes(bytes: &[u8]) -> Result<(), Failure> {
 
 impl Progress for Ui {
     fn start(&self, what: &str, total_bytes: Option<u64>) {
+        self.lane.start(what, total_bytes);
+    }
+
+    fn advance(&self, bytes: u64) {
+        self.lane.advance(bytes);
+    }
+
+    fn finish(&self) {
+        self.lane.finish();
+    }
+
+    fn note(&self, text: &str) {
+        self.say(text);
+    }
+}
+
+impl Progress for Lane {
+    fn start(&self, what: &str, total_bytes: Option<u64>) {
         let now = Instant::now();
-        let (what, done_bytes) = (what.to_owned(), 0);
+        let what = if self.name.is_empty() { what.to_owned() } else { format!("{}: {what}", self.name) };
+        let done_bytes = 0;
         let mut job = Job { what, total_bytes, done_bytes, began: now, told: now, bar: None };
         match self.manner {
             Manner::Quiet => return,
             Manner::Lines => eprint_line(&job.what),
             Manner::Events => eprint_line(&job.event("start", now)),
-            Manner::Bars => job.bar = Some(bar(&job.what, total_bytes)),
+            Manner::Bars => {
+                let bar = self.bars.add(bar(&job.what, total_bytes));
+                bar.enable_steady_tick(Duration::from_millis(200));
+                job.bar = Some(bar);
+            }
         }
         if let Some(Job { bar: Some(earlier), .. }) = self.job().replace(job) {
             earlier.finish_and_clear();
@@ -182,14 +246,13 @@ impl Progress for Ui {
 }
 
 fn bar(what: &str, total_bytes: Option<u64>) -> ProgressBar {
-    let bar = ProgressBar::with_draw_target(total_bytes, ProgressDrawTarget::stderr_with_hz(10));
+    let bar = ProgressBar::with_draw_target(total_bytes, ProgressDrawTarget::hidden());
     let template = match total_bytes {
         Some(_) => "{msg} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta}",
         None => "{msg} {spinner} {bytes} {bytes_per_sec} {elapsed}",
     };
     bar.set_style(ProgressStyle::with_template(template).unwrap_or(ProgressStyle::default_bar()));
     bar.set_message(what.to_owned());
-    bar.enable_steady_tick(Duration::from_millis(200));
     bar
 }
 

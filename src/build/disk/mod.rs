@@ -68,7 +68,7 @@ pub enum Kind {
 /// An opened image.
 pub struct Disk {
     path: PathBuf,
-    overlay: Overlay<Arc<dyn ReadAt>>,
+    overlay: Overlay<Arc<dyn ReadAt + Send + Sync>>,
     /// `None` when it is only read.
     target: Option<Target>,
     part: Part,
@@ -119,7 +119,7 @@ impl Disk {
                 vec![format!("{}: threw away the beginning of changes that had been cut off", path.display())]
             }
         };
-        let device: Arc<dyn ReadAt> = Arc::new(target.device().map_err(in_place(path))?);
+        let device: Arc<dyn ReadAt + Send + Sync> = Arc::new(target.device().map_err(in_place(path))?);
         let folder = path.canonicalize().ok().and_then(|path| Some(path.parent()?.to_owned()));
         let folder = folder.unwrap_or_else(std::env::temp_dir);
         let overlay = Overlay::spilling(device, folder, MEMORY_BYTES);
@@ -220,7 +220,10 @@ impl Disk {
     }
 
     /// The bytes of a partition, or of a bare filesystem.
-    fn slice(&self, partition: Option<&Partition>) -> Result<Slice<&Overlay<Arc<dyn ReadAt>>>, Error> {
+    fn slice(
+        &self,
+        partition: Option<&Partition>,
+    ) -> Result<Slice<&Overlay<Arc<dyn ReadAt + Send + Sync>>>, Error> {
         match partition {
             Some(partition) => slice(&self.overlay, partition),
             None => Ok(Slice::new(&self.overlay, 0, self.overlay.len_bytes())?),
@@ -284,7 +287,7 @@ pub fn device_to_read(
     cache: &Cache,
     progress: &dyn Progress,
     interrupt: &Interrupt,
-) -> Result<(Arc<dyn ReadAt>, bool), Error> {
+) -> Result<(Arc<dyn ReadAt + Send + Sync>, bool), Error> {
     let failed = not_opened(path);
     if source::format_of(path).map_err(&failed)? == Format::Raw {
         let reader = redo::open_to_read(path).map_err(in_place(path))?;

@@ -59,6 +59,7 @@ mod make;
 mod mapping;
 mod node;
 mod orphan;
+mod owners;
 mod path;
 mod recover;
 mod resize_inode;

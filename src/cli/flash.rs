@@ -1,0 +1,330 @@
+//! `cardpress flash`
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use anyhow::{Context as _, anyhow};
+use serde_json::{Value, json};
+
+use crate::base::ByteLen;
+use crate::build::flash::{self, Finished, Job, Onto, What};
+use crate::build::{self, Opened};
+use crate::plan::{Cluster, NodePlan, Seed};
+use crate::sink::card::{self, Card};
+use crate::sink::disks::{self, Disk};
+use crate::sink::flash::Flashed;
+use crate::source::Cache;
+
+use super::args::{Flash, Global, Subject};
+use super::report::{self, Failure, plural};
+use super::subject::{Opening, cache_folder, open_base, read_profile, source_date_epoch};
+use super::ui::{self, Lane, Ui};
+
+pub(super) fn run(args: &Flash, global: &Global, ui: &Ui) -> Result<(), Failure> {
+    let session = Session { args, ui, epoch_seconds: source_date_epoch()? };
+    let told = match &args.image {
+        Some(image) => session.flash_image(image, global)?,
+        None => session.flash_profile(global)?,
+    };
+    if global.json {
+        ui::print(&format!("{}\n", Value::Array(told.iter().map(Told::to_json).collect())))?;
+    }
+    // The weightiest is told last and decides the exit status.
+    let mut failed: Vec<Told> = told.into_iter().filter(|told| told.result.is_err()).collect();
+    failed.sort_by_key(|told| told.result.as_ref().map_or_else(|error| error_status(error), |_| 0));
+    let last = failed.pop();
+    for told in failed {
+        if let Some(error) = told.into_error() {
+            report::tell(&error);
+        }
+    }
+    last.and_then(Told::into_error).map_or(Ok(()), |error| Err(Failure::Other(error)))
+}
+
+fn error_status(error: &build::Error) -> u8 {
+    report::status_of(error)
+}
+
+/// One call of the verb.
+struct Session<'s> {
+    args: &'s Flash,
+    ui: &'s Ui,
+    epoch_seconds: Option<i64>,
+}
+
+/// A card that was looked at, and what it is to become, in a word.
+struct Chosen {
+    disk: Disk,
+    /// The node, or the file.
+    name: String,
+}
+
+/// What became of one card.
+struct Told {
+    device: PathBuf,
+    name: String,
+    seconds: f64,
+    result: Result<Flashed, build::Error>,
+}
+
+/// What a profile's cards are made from.
+struct Prepared {
+    cluster: Cluster,
+    seed: Seed,
+    opened: Opened,
+}
+
+impl Session<'_> {
+    fn flash_image(&self, image: &Path, global: &Global) -> Result<Vec<Told>, Failure> {
+        if !self.args.nodes.is_empty() {
+            return Err(usage("--node chooses from a profile, and --image has none: name the devices"));
+        }
+        if let Some(word) = self.args.words.iter().find(|word| word.contains('=')) {
+            return Err(usage(&format!("found `{word}`, wanted a device: every card gets the same image")));
+        }
+        let name = image.file_name().unwrap_or(image.as_os_str()).to_string_lossy().into_owned();
+        let words = self.args.words.iter().map(|word| (name.clone(), PathBuf::from(word))).collect();
+        let chosen = self.look_at(words)?;
+        let cache = Cache::at(cache_folder(global)?);
+        let finished = Finished::open(image, &cache, self.ui, &self.ui.interrupt)?;
+        self.confirm(&chosen)?;
+        let cards = self.take(chosen, |_| finished.len_bytes())?;
+        Ok(self.write(cards, |_| What::Image(&finished)))
+    }
+
+    fn flash_profile(&self, global: &Global) -> Result<Vec<Told>, Failure> {
+        let Some((profile, words)) = self.args.words.split_first() else {
+            return Err(usage("found no profile, wanted PROFILE NODE=DEVICE…, or --image FILE DEVICE…"));
+        };
+        let pairs = words.iter().map(|word| pair(word)).collect::<Result<Vec<_>, _>>()?;
+        if pairs.is_empty() == self.args.nodes.is_empty() {
+            return Err(usage("wanted either NODE=DEVICE…, or --node NAME to wait for its card"));
+        }
+        let profile = Path::new(profile);
+        let cluster = read_profile(profile, self.ui)?;
+        for name in pairs.iter().map(|(name, _)| name).chain(&self.args.nodes) {
+            check_node(&cluster, name)?;
+        }
+        // Before a long download: is this a card at all?
+        let chosen = self.look_at(pairs)?;
+        let subject = Subject {
+            profile: profile.to_owned(),
+            nodes: Vec::new(),
+            image: self.args.base.clone(),
+            locked: self.args.locked,
+            seed_file: self.args.seed_file.clone(),
+        };
+        let Opening { cluster, seed, opened } = open_base(&subject, cluster, false, global, self.ui)?;
+        let prepared = Prepared { cluster, seed, opened };
+        if self.args.nodes.is_empty() {
+            return self.flash_nodes(&prepared, chosen);
+        }
+        let mut told = Vec::new();
+        for name in &self.args.nodes {
+            let chosen = self.wait_for(name)?;
+            let result = self.flash_nodes(&prepared, vec![chosen]);
+            // What was done before is not lost from sight when the next one is refused.
+            match result {
+                Ok(more) => told.extend(more),
+                Err(failure) if told.is_empty() => return Err(failure),
+                Err(failure) => {
+                    report::report(&failure);
+                    break;
+                }
+            }
+        }
+        Ok(told)
+    }
+
+    fn flash_nodes(&self, prepared: &Prepared, chosen: Vec<Chosen>) -> Result<Vec<Told>, Failure> {
+        let Prepared { cluster, seed, opened } = prepared;
+        let mut plans: Vec<(NodePlan, u64)> = Vec::new();
+        for Chosen { disk, name } in &chosen {
+            plans.push(flash::plan_for_card(cluster, opened, seed, name, disk.len_bytes)?);
+        }
+        self.confirm(&chosen)?;
+        let cards = self.take(chosen, |index| plans.get(index).map_or(0, |(_, len_bytes)| *len_bytes))?;
+        let plan_of = |index: usize| plans.get(index).map(|(plan, _)| plan);
+        let mut told = Vec::new();
+        if let Some(first) = plan_of(0) {
+            told = self.write(cards, |index| What::Node(opened, plan_of(index).unwrap_or(first)));
+        }
+        Ok(told)
+    }
+
+    /// Looks what the devices are; refuses early what must not be written to.
+    fn look_at(&self, words: Vec<(String, PathBuf)>) -> Result<Vec<Chosen>, Failure> {
+        let mut chosen: Vec<Chosen> = Vec::new();
+        for (name, path) in words {
+            let disk = disks::find(&path).map_err(|error| Failure::Other(error.into()))?;
+            if let Some(other) = chosen.iter().find(|other| other.disk.number == disk.number) {
+                let (one, other) = (disk.path.display(), &other.name);
+                return Err(usage(&format!("{one} is named twice, for `{other}` and for `{name}`")));
+            }
+            if self.args.image.is_none() && chosen.iter().any(|other| other.name == name) {
+                return Err(usage(&format!(
+                    "`{name}` is to be on two cards, and there can be only one of each node"
+                )));
+            }
+            self.refuse(&disk)?;
+            chosen.push(Chosen { disk, name });
+        }
+        Ok(chosen)
+    }
+
+    fn refuse(&self, disk: &Disk) -> Result<(), Failure> {
+        let obstacles = disk.obstacles(self.args.allow_fixed_disk);
+        if obstacles.is_empty() {
+            return Ok(());
+        }
+        let refused = card::Error::Refused { path: disk.path.clone(), obstacles };
+        Err(Failure::Other(refused.into()))
+    }
+
+    /// The card of a node, when it is put in.
+    fn wait_for(&self, name: &str) -> Result<Chosen, Failure> {
+        let known = disks::list().map_err(|error| Failure::Other(error.into()))?;
+        self.ui.say(&format!("{name}: waiting for its card; put it in now (Ctrl-C stops)"));
+        let disk =
+            disks::wait_for_new(&known, &self.ui.interrupt).map_err(|error| Failure::Other(error.into()))?;
+        self.refuse(&disk)?;
+        Ok(Chosen { disk, name: name.to_owned() })
+    }
+
+    /// Shows what will be lost, and has the names of the devices typed.
+    fn confirm(&self, chosen: &[Chosen]) -> Result<(), Failure> {
+        for Chosen { disk, name } in chosen {
+            self.ui.say(&format!("{name} goes onto {disk}"));
+        }
+        if self.args.yes {
+            return Ok(());
+        }
+        let names: Vec<&str> = chosen.iter().map(|chosen| chosen.disk.name.as_str()).collect();
+        let wanted = names.join(" ");
+        let what = if names.len() == 1 { "What is on it" } else { "What is on them" };
+        let question = format!("{what} will be lost. Type `{wanted}` to go on:");
+        let answer = self.ui.ask(&question).map_err(|error| Failure::Other(error.into()))?;
+        if answer.split_whitespace().eq(names.iter().copied()) {
+            return Ok(());
+        }
+        Err(Failure::Refused(anyhow!(
+            "found `{}`, wanted `{wanted}`: nothing was written",
+            answer.escape_debug()
+        )))
+    }
+
+    /// Takes all cards, or none.
+    fn take(
+        &self,
+        chosen: Vec<Chosen>,
+        needed_bytes: impl Fn(usize) -> u64,
+    ) -> Result<Vec<(Card, String)>, Failure> {
+        let mut cards = Vec::new();
+        for (index, Chosen { disk, name }) in chosen.into_iter().enumerate() {
+            let allow_fixed_disk = self.args.allow_fixed_disk;
+            let options = card::Options { allow_fixed_disk, needed_bytes: needed_bytes(index) };
+            let card = Card::take(&disk, options).map_err(|error| Failure::Other(error.into()))?;
+            cards.push((card, name));
+        }
+        Ok(cards)
+    }
+
+    fn write<'w>(&self, cards: Vec<(Card, String)>, what: impl Fn(usize) -> What<'w>) -> Vec<Told> {
+        let began = Instant::now();
+        let lanes: Vec<Lane> = cards
+            .iter()
+            .map(|(card, name)| self.ui.lane(&format!("{name} on {}", card.disk().name)))
+            .collect();
+        let jobs: Vec<Job<'_>> = cards
+            .iter()
+            .zip(&lanes)
+            .enumerate()
+            .map(|(index, ((card, _), lane))| Job { medium: card, what: what(index), progress: lane })
+            .collect();
+        let onto = Onto {
+            verify: !self.args.no_verify,
+            resume: self.args.resume,
+            epoch_seconds: self.epoch_seconds,
+            interrupt: &self.ui.interrupt,
+        };
+        let results = flash::flash_all(&jobs, onto);
+        let seconds = began.elapsed().as_secs_f64();
+        drop(jobs);
+        let told = cards.into_iter().zip(results).map(|((card, name), result)| {
+            let device = card.disk().path.clone();
+            Told { device, name, seconds, result }
+        });
+        told.inspect(|told| told.say(self.ui)).collect()
+    }
+}
+
+impl Told {
+    fn say(&self, ui: &Ui) {
+        let Ok(flashed) = &self.result else { return };
+        let mut line = format!(
+            "{} is on {}: {} written",
+            self.name,
+            self.device.display(),
+            ByteLen(flashed.written_bytes)
+        );
+        if flashed.skipped_bytes > 0 {
+            line += &format!(", {} were right already", ByteLen(flashed.skipped_bytes));
+        }
+        if flashed.verified_bytes > 0 {
+            line += &format!(", {} read back and right", ByteLen(flashed.verified_bytes));
+        }
+        if !flashed.rewritten.is_empty() {
+            let count = flashed.rewritten.len();
+            line +=
+                &format!(", {count} bad {} written again: this card is wearing out", plural(count, "place"));
+        }
+        ui.say(&format!("{line}, {:.1} s", self.seconds));
+    }
+
+    fn to_json(&self) -> Value {
+        let (flashed, error) = match &self.result {
+            Ok(flashed) => (Some(flashed), None),
+            Err(error) => (None, Some(report::in_one_line(error))),
+        };
+        json!({
+            "name": self.name,
+            "device": self.device.to_string_lossy(),
+            "seconds": self.seconds,
+            "written_bytes": flashed.map(|flashed| flashed.written_bytes),
+            "skipped_bytes": flashed.map(|flashed| flashed.skipped_bytes),
+            "verified_bytes": flashed.map(|flashed| flashed.verified_bytes),
+            "rewritten": flashed.map(|flashed| {
+                let extents = flashed.rewritten.iter();
+                extents.map(|at| json!({ "offset": at.offset, "len_bytes": at.len_bytes })).collect::<Vec<_>>()
+            }),
+            "error": error,
+        })
+    }
+
+    fn into_error(self) -> Option<anyhow::Error> {
+        let place = format!("{} on {} failed", self.name, self.device.display());
+        self.result.context(place).err()
+    }
+}
+
+/// `NODE=DEVICE`
+fn pair(word: &str) -> Result<(String, PathBuf), Failure> {
+    match word.split_once('=') {
+        Some((name, device)) if !name.is_empty() && !device.is_empty() => {
+            Ok((name.to_owned(), PathBuf::from(device)))
+        }
+        _ => Err(usage(&format!("found `{word}`, wanted NODE=DEVICE such as worker1=/dev/sdb"))),
+    }
+}
+
+fn check_node(cluster: &Cluster, name: &str) -> Result<(), Failure> {
+    if cluster.nodes.iter().any(|node| node.name == name) {
+        return Ok(());
+    }
+    let known = cluster.nodes.iter().map(|node| node.name.as_str()).collect::<Vec<_>>().join(", ");
+    Err(build::Error::NoSuchNode { name: name.to_owned(), known }.into())
+}
+
+fn usage(text: &str) -> Failure {
+    Failure::Usage(anyhow!("{text}"))
+}
