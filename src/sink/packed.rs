@@ -32,6 +32,7 @@ pub use xz::Check;
 mod codec;
 mod cut;
 mod pool;
+mod prefix;
 mod store;
 mod xz;
 
@@ -157,7 +158,7 @@ impl StagedPacked {
 pub struct Packer {
     codec: Codec,
     base_len: u64,
-    archive: Option<Archive>,
+    archive: Option<Arc<Archive>>,
     pool: Pool,
 }
 
@@ -183,14 +184,15 @@ impl Packer {
     /// [`Error::Archive`] when the archive's blocks are not those of `base`, [`Error::Io`].
     pub fn new(base: Arc<FileDevice>, options: PackerOptions<'_>) -> Result<Self, Error> {
         let PackerOptions { packing, level, jobs, archive, folder } = options;
-        let archive = archive.filter(|_| packing == Packing::Xz);
+        let archive = archive.filter(|_| packing == Packing::Xz).map(Arc::new);
         if let Some(archive) = &archive {
             check_archive(archive, base.len_bytes(), folder)?;
         }
         let check = archive.as_ref().map_or(Check::Crc64, |archive| archive.check);
         let codec = Codec { packing, level: level.min(packing.max_level()), check };
         let base_len = base.len_bytes();
-        Ok(Self { codec, base_len, archive, pool: Pool::new(codec, base, jobs, folder)? })
+        let pool = Pool::new(codec, base, archive.clone(), jobs, folder)?;
+        Ok(Self { codec, base_len, archive, pool })
     }
 
     /// Writes `edited`, compressed, beside `target`. `edited` is the base but for `dirty` (ascending, apart from each
@@ -259,7 +261,7 @@ impl Image<'_> {
     fn write(mut self, dirty: &[Extent]) -> Result<Packed, Error> {
         let Packer { codec, base_len, archive, pool } = self.packer;
         let (base_len, len) = (*base_len, self.edited.len_bytes());
-        let cut = Cut { base_len, len, archive: archive.as_ref(), grid_len: codec.grid_len(), dirty };
+        let cut = Cut { base_len, len, archive: archive.as_deref(), grid_len: codec.grid_len(), dirty };
         let parts = cut.parts();
         let mut packed = Packed { len_bytes: len, ..Packed::default() };
         let mut needed_bytes = 0;
@@ -270,6 +272,11 @@ impl Image<'_> {
                 Kind::Spliced(block) => {
                     packed.spliced_bytes += part.len;
                     needed_bytes += block.padded_len();
+                }
+                Kind::Start(prefix) => {
+                    packed.spliced_bytes += part.len;
+                    needed_bytes += prefix.packed_len;
+                    common.push_back(pool.start(prefix));
                 }
                 Kind::Common => {
                     packed.common_bytes += part.len;
@@ -296,7 +303,7 @@ impl Image<'_> {
                     self.splice(&block)?;
                     continue;
                 }
-                Kind::Common => common.pop_front(),
+                Kind::Start(_) | Kind::Common => common.pop_front(),
                 Kind::Own => own.pop_front(),
             };
             if let Some(ticket) = ticket {
@@ -326,11 +333,21 @@ impl Image<'_> {
         self.blocks.push((piece.block.unpadded_len, len_bytes));
         self.output.append(&piece.block.header)?;
         match &piece.bytes {
-            Bytes::Memory(bytes) => self.output.append(bytes),
-            Bytes::Stored(runs) => runs.iter().try_for_each(|(offset, len)| {
-                self.output.append_from(self.packer.pool.store().file(), *offset, *len as u64, self.interrupt)
-            }),
+            Bytes::Memory(bytes) => self.output.append(bytes)?,
+            Bytes::Stored(runs) => {
+                let store = self.packer.pool.store();
+                for (offset, len) in runs {
+                    self.output.append_from(store.file(), *offset, *len, self.interrupt)?;
+                }
+            }
+            Bytes::Archived(prefix) => {
+                if let Some(archive) = &self.packer.archive {
+                    let (offset, len) = (prefix.archive_offset, prefix.packed_len);
+                    self.output.append_from(&archive.file, offset, len, self.interrupt)?;
+                }
+            }
         }
+        self.output.append(&piece.block.trailer)
     }
 }
 

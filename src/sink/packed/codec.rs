@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use xz2::stream::Stream;
 
+use super::prefix::Prefix;
 use super::xz::{self, Block, Check};
 use super::{Error, Packing};
 use crate::base::{Interrupt, Interrupted};
@@ -96,15 +97,29 @@ impl Codec {
         }
     }
 
-    /// Compresses `source` into `write`. For xz there is a header to stand in front of it, which is known last.
+    /// Compresses `source` into `write`. For xz there is something to stand around it.
     pub(super) fn pack(
         self,
         source: &Source,
         write: &mut dyn Write,
         stop: &Interrupt,
     ) -> Result<Block, Error> {
+        self.reading(source, stop, |reader| self.pack_from(reader, write))
+    }
+
+    /// What stands around the start of an archive's block. `source` is what it decodes to.
+    pub(super) fn frame(self, prefix: &Prefix, source: &Source, stop: &Interrupt) -> Result<Block, Error> {
+        self.reading(source, stop, |reader| xz::frame(self.check, prefix, |buf| reader.read(buf)))
+    }
+
+    fn reading(
+        self,
+        source: &Source,
+        stop: &Interrupt,
+        pack: impl FnOnce(&mut Reader<'_>) -> io::Result<Block>,
+    ) -> Result<Block, Error> {
         let mut reader = Reader { source, at: 0, stop, failed: None };
-        let packed = self.pack_from(&mut reader, write);
+        let packed = pack(&mut reader);
         match (packed, reader.failed) {
             (_, Some(error)) => Err(error),
             (Ok(block), None) => Ok(block),
@@ -151,7 +166,8 @@ impl Codec {
                     xz::stream_header(self.check),
                     xz::stream_end(self.check, &[(block.unpadded_len, source.len())]),
                 );
-                let whole = start.chain(block.header.as_slice()).chain(packed).chain(end.as_slice());
+                let (header, trailer) = (block.header.as_slice(), block.trailer.as_slice());
+                let whole = start.chain(header).chain(packed).chain(trailer).chain(end.as_slice());
                 Stream::new_stream_decoder(u64::MAX, 0)
                     .map_err(io::Error::from)
                     .and_then(|stream| compare(xz2::read::XzDecoder::new_stream(whole, stream), &mut reader))

@@ -1,6 +1,9 @@
 //! Where an image is cut: by the layout of the base and by the node's own edits, and nothing else, so that a node's
 //! bytes do not depend on other nodes.
 
+use std::fs::File;
+
+use super::prefix::{self, Prefix};
 use super::{Archive, ArchiveBlock};
 use crate::block::Extent;
 
@@ -15,6 +18,8 @@ const BORDER: u64 = 64 << 10;
 pub(super) enum Kind {
     /// As it stands in the archive.
     Spliced(ArchiveBlock),
+    /// The start of a block of the archive as it stands there.
+    Start(Prefix),
     /// Of all nodes: as in the base, or zero behind it.
     Common,
     /// Of this node.
@@ -51,7 +56,9 @@ impl Cut<'_> {
                 for block in &archive.blocks {
                     let (offset, len) = (block.offset, block.len_bytes);
                     if self.is_touched(offset, len) {
+                        let first = parts.len();
                         self.halve(offset, len, &mut parts);
+                        splice_start(&archive.file, block, &mut parts, first);
                     } else {
                         parts.push(Part { offset, len, kind: Kind::Spliced(*block) });
                     }
@@ -93,4 +100,17 @@ impl Cut<'_> {
         let before = self.dirty.partition_point(|dirty| dirty.offset + dirty.len_bytes <= offset);
         self.dirty.get(before).is_some_and(|dirty| dirty.offset < offset + len)
     }
+}
+
+/// Takes the place of the parts of `block`, from part number `first` on, that are before its first edit: with chunks
+/// that need no compressing, and what is left between the last of them and the edited part. Parts behind the first edit
+/// stay as they are, so that nodes whose first edits differ still share them.
+fn splice_start(archive: &File, block: &ArchiveBlock, parts: &mut Vec<Part>, first: usize) {
+    let Some(count) = parts[first..].iter().position(|part| part.kind == Kind::Own) else { return };
+    let end = parts[first + count].offset;
+    let Some(prefix) = prefix::find(archive, block, end - block.offset) else { return };
+    let start = Part { offset: prefix.offset, len: prefix.len, kind: Kind::Start(prefix) };
+    let offset = start.offset + start.len;
+    let rest = Part { offset, len: end - offset, kind: Kind::Common };
+    parts.splice(first..first + count, [start, rest].into_iter().filter(|part| part.len > 0));
 }

@@ -11,10 +11,11 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use super::Error;
 use super::codec::{Codec, Source};
-use super::store::{Runs, Store};
+use super::prefix::Prefix;
+use super::store::{RunReader, Runs, Store};
 use super::xz::Block;
+use super::{Archive, Error};
 use crate::base::Interrupt;
 use crate::block::{FileDevice, ReadAt as _, host};
 
@@ -24,7 +25,7 @@ const LOOK: Duration = Duration::from_millis(50);
 /// A compressed piece.
 #[derive(Clone, Debug)]
 pub(super) struct Piece {
-    /// What stands in front of the bytes, and what the index wants to know.
+    /// What stands around the bytes, and what the index wants to know.
     pub(super) block: Block,
     pub(super) bytes: Bytes,
 }
@@ -34,6 +35,8 @@ pub(super) struct Piece {
 pub(super) enum Bytes {
     Memory(Vec<u8>),
     Stored(Runs),
+    /// There already, in the archive.
+    Archived(Prefix),
 }
 
 /// A piece that is there or will be. Dropped before a worker came to it, nobody compresses it.
@@ -44,6 +47,7 @@ pub(super) type Ticket = Arc<OnceLock<Result<Piece, Arc<Error>>>>;
 enum Common {
     Base { offset: u64, len: u64 },
     Zeros { len: u64 },
+    Start(Prefix),
 }
 
 #[derive(Debug, Default)]
@@ -59,6 +63,7 @@ struct State {
 struct Shared {
     codec: Codec,
     base: Arc<FileDevice>,
+    archive: Option<Arc<Archive>>,
     store: Store,
     folder: PathBuf,
     state: Mutex<State>,
@@ -80,6 +85,7 @@ impl Pool {
     pub(super) fn new(
         codec: Codec,
         base: Arc<FileDevice>,
+        archive: Option<Arc<Archive>>,
         jobs: usize,
         folder: &Path,
     ) -> Result<Self, Error> {
@@ -87,6 +93,7 @@ impl Pool {
         let shared = Arc::new(Shared {
             codec,
             base,
+            archive,
             store: Store::new(folder).map_err(failed("make a temporary file in"))?,
             folder: folder.to_owned(),
             state: Mutex::default(),
@@ -121,6 +128,15 @@ impl Pool {
         let base = &self.shared.base;
         let is_zero = offset >= base.len_bytes() || host::is_hole(base.file(), offset, len);
         let piece = if is_zero { Common::Zeros { len } } else { Common::Base { offset, len } };
+        self.ask(piece, len)
+    }
+
+    /// Asks for the start of a block of the archive.
+    pub(super) fn start(&self, prefix: Prefix) -> Ticket {
+        self.ask(Common::Start(prefix), prefix.len)
+    }
+
+    fn ask(&self, piece: Common, len: u64) -> Ticket {
         let mut state = self.shared.lock();
         if let Some(ticket) = state.known.get(&piece) {
             return Arc::clone(ticket);
@@ -226,9 +242,10 @@ impl Shared {
     fn pack_common(&self, piece: Common) -> Result<Piece, Arc<Error>> {
         let (offset, len) = match piece {
             Common::Zeros { len } => return self.pack_stored(&Source::Zeros(len)).map_err(Arc::new),
+            Common::Start(prefix) => return self.take_start(prefix).map_err(Arc::new),
             Common::Base { offset, len } => (offset, len),
         };
-        let source = Source::Base { device: Arc::clone(&self.base), offset, len };
+        let source = self.base_source(offset, len);
         if !source.is_zero().map_err(Arc::new)? {
             return self.pack_stored(&source).map_err(Arc::new);
         }
@@ -236,6 +253,20 @@ impl Shared {
         let zeros = Arc::clone(self.lock().known.entry(Common::Zeros { len }).or_default());
         let packed = zeros.get_or_init(|| self.pack_stored(&Source::Zeros(len)).map_err(Arc::new));
         packed.as_ref().map_err(Arc::clone).map(Piece::clone)
+    }
+
+    fn base_source(&self, offset: u64, len: u64) -> Source {
+        Source::Base { device: Arc::clone(&self.base), offset, len }
+    }
+
+    fn take_start(&self, prefix: Prefix) -> Result<Piece, Error> {
+        let source = self.base_source(prefix.offset, prefix.len);
+        let block = self.codec.frame(&prefix, &source, &self.stop)?;
+        if let Some(archive) = &self.archive {
+            let mut packed = RunReader::new(&archive.file, prefix.archive_offset, prefix.packed_len);
+            self.codec.verify(&source, &block, &mut packed, &self.stop)?;
+        }
+        Ok(Piece { block, bytes: Bytes::Archived(prefix) })
     }
 
     fn pack_stored(&self, source: &Source) -> Result<Piece, Error> {

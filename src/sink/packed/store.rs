@@ -11,7 +11,7 @@ use crate::block::host;
 const RUN_LEN: usize = 1 << 20;
 
 /// Where one piece is: runs of the file, in order.
-pub(super) type Runs = Vec<(u64, usize)>;
+pub(super) type Runs = Vec<(u64, u64)>;
 
 /// The file. Pieces are only ever added.
 #[derive(Debug)]
@@ -33,8 +33,8 @@ impl Store {
         Writer { store: self, runs: Vec::new(), buffer: Vec::new() }
     }
 
-    pub(super) fn reader<'s>(&'s self, runs: &'s [(u64, usize)]) -> Reader<'s> {
-        Reader { store: self, runs, at: 0 }
+    pub(super) fn reader<'s>(&'s self, runs: &'s [(u64, u64)]) -> Reader<'s> {
+        Reader { store: self, runs: runs.iter(), run: RunReader::new(&self.file, 0, 0) }
     }
 }
 
@@ -65,8 +65,8 @@ impl Write for Writer<'_> {
         if self.buffer.is_empty() {
             return Ok(());
         }
-        let len = self.buffer.len();
-        let offset = self.store.end.fetch_add(len as u64, Ordering::Relaxed);
+        let len = self.buffer.len() as u64;
+        let offset = self.store.end.fetch_add(len, Ordering::Relaxed);
         host::write_all_at(&self.store.file, &self.buffer, offset)?;
         self.buffer.clear();
         self.runs.push((offset, len));
@@ -77,20 +77,40 @@ impl Write for Writer<'_> {
 /// Reads one piece back.
 pub(super) struct Reader<'s> {
     store: &'s Store,
-    runs: &'s [(u64, usize)],
-    /// How much of the first run was read.
-    at: usize,
+    runs: std::slice::Iter<'s, (u64, u64)>,
+    run: RunReader<'s>,
 }
 
 impl Read for Reader<'_> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        let Some((&(offset, run_len), after)) = self.runs.split_first() else { return Ok(0) };
-        let len = buf.len().min(run_len - self.at);
-        host::read_exact_at(&self.store.file, &mut buf[..len], offset + self.at as u64)?;
-        self.at += len;
-        if self.at == run_len {
-            (self.runs, self.at) = (after, 0);
+        while self.run.left == 0
+            && let Some((offset, len)) = self.runs.next()
+        {
+            self.run = RunReader::new(&self.store.file, *offset, *len);
         }
+        self.run.read(buf)
+    }
+}
+
+/// Reads a run of a file.
+pub(super) struct RunReader<'f> {
+    file: &'f File,
+    at: u64,
+    left: u64,
+}
+
+impl<'f> RunReader<'f> {
+    pub(super) fn new(file: &'f File, offset: u64, len: u64) -> Self {
+        Self { file, at: offset, left: len }
+    }
+}
+
+impl Read for RunReader<'_> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let len = usize::try_from(self.left).unwrap_or(usize::MAX).min(buf.len());
+        host::read_exact_at(self.file, &mut buf[..len], self.at)?;
+        self.at += len as u64;
+        self.left -= len as u64;
         Ok(len)
     }
 }

@@ -13,6 +13,7 @@ use std::sync::LazyLock;
 
 use xz2::stream::{Action, Filters, LzmaOptions, Status, Stream};
 
+use super::prefix::Prefix;
 use crate::base::Sha256Hasher;
 
 /// How an `.xz` file checks each block, §2.1.1.2.
@@ -125,12 +126,14 @@ pub(super) fn dict_len(level: u32) -> u64 {
 pub(super) struct Block {
     /// Stands before the data.
     pub(super) header: Vec<u8>,
+    /// Stands behind it: padding and check.
+    pub(super) trailer: Vec<u8>,
     /// For the index: header, data and check, without the padding.
     pub(super) unpadded_len: u64,
 }
 
-/// Compresses what `read` gives, 0 being the end, into `write`: LZMA2 data, padding and check, in this order. The
-/// header stands before them and is known last. `len_bytes` is what will come.
+/// Compresses what `read` gives, 0 being the end, into `write`: LZMA2 data, and nothing of what stands around it.
+/// `len_bytes` is what will come.
 pub(super) fn pack(
     level: u32,
     check: Check,
@@ -166,23 +169,46 @@ pub(super) fn pack(
     if stream.total_in() != len_bytes {
         return Err(io::ErrorKind::UnexpectedEof.into());
     }
-    let packed_len = stream.total_out();
-    let check = hasher.finish();
-    let padding = usize::try_from(packed_len.wrapping_neg() % 4).unwrap_or(0);
-    write.write_all(&[0; 4][..padding])?;
-    write.write_all(&check)?;
-    let header = block_header(packed_len, len_bytes, dict_log2);
-    let unpadded_len = header.len() as u64 + packed_len + check.len() as u64;
-    Ok(Block { header, unpadded_len })
+    let dict_size = u8::try_from((dict_log2 - 12) * 2).unwrap_or(40);
+    Ok(block(stream.total_out(), len_bytes, dict_size, hasher))
 }
 
-/// §3.1. The dictionary is two to the power of `dict_log2`, which is 12 to 31.
-fn block_header(packed_len: u64, len_bytes: u64, dict_log2: u32) -> Vec<u8> {
+/// The block around the start of another one's data, whose bytes are those that `read` gives.
+pub(super) fn frame(
+    check: Check,
+    prefix: &Prefix,
+    mut read: impl FnMut(&mut [u8]) -> io::Result<usize>,
+) -> io::Result<Block> {
+    let mut hasher = check.hasher();
+    let mut buffer = vec![0; 256 << 10];
+    loop {
+        let len = read(&mut buffer)?;
+        if len == 0 {
+            break;
+        }
+        hasher.update(&buffer[..len]);
+    }
+    let mut block = block(prefix.packed_len + 1, prefix.len, prefix.dict_size, hasher);
+    // The mark that ends LZMA2 data.
+    block.trailer.insert(0, 0);
+    Ok(block)
+}
+
+fn block(packed_len: u64, len_bytes: u64, dict_size: u8, hasher: CheckHasher) -> Block {
+    let header = block_header(packed_len, len_bytes, dict_size);
+    let check = hasher.finish();
+    let unpadded_len = header.len() as u64 + packed_len + check.len() as u64;
+    let mut trailer = vec![0; usize::try_from(packed_len.wrapping_neg() % 4).unwrap_or(0)];
+    trailer.extend(check);
+    Block { header, trailer, unpadded_len }
+}
+
+/// §3.1. For `dict_size` see §5.3.1: two for each power of two above 4 KiB.
+fn block_header(packed_len: u64, len_bytes: u64, dict_size: u8) -> Vec<u8> {
     // Its length is filled in below; both lengths are there, one filter: LZMA2 (§5.3.1) with one byte of properties.
     let mut header = vec![0, 0xc0];
     put_number(&mut header, packed_len);
     put_number(&mut header, len_bytes);
-    let dict_size = u8::try_from((dict_log2 - 12) * 2).unwrap_or(40);
     header.extend([0x21, 1, dict_size]);
     pad(&mut header);
     // In words, without the CRC, which is the same as with it less one.
