@@ -6,6 +6,7 @@
 use std::fs::File;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use tempfile::NamedTempFile;
 
@@ -51,6 +52,37 @@ pub enum Error {
     /// The edited blocks could not be read.
     #[error("cannot read the edited image")]
     Edited(#[from] block::Error),
+    /// A compressor failed, or what it wrote to.
+    #[error("cannot compress to {format}")]
+    Compress {
+        /// The format.
+        format: &'static str,
+        /// What it said.
+        #[source]
+        source: io::Error,
+    },
+    /// What a compressor made is not what it was given.
+    #[error("compressed {format} data does not decode to what was compressed: the memory may be faulty")]
+    Miscompressed {
+        /// The format.
+        format: &'static str,
+        /// What the decoder said, unless it gave other bytes.
+        #[source]
+        source: Option<io::Error>,
+    },
+    /// The blocks of an archive are not those of the base.
+    #[error("the base is no archive's that has {what}: found {found}, wanted {wanted}")]
+    Archive {
+        /// What is wrong.
+        what: &'static str,
+        /// What the archive says.
+        found: u64,
+        /// What it should say.
+        wanted: u64,
+    },
+    /// A piece that several images share could not be compressed.
+    #[error(transparent)]
+    Piece(Arc<Error>),
     /// The user asked to stop.
     #[error(transparent)]
     Interrupted(#[from] Interrupted),
@@ -207,6 +239,14 @@ impl Part {
         Ok(Self { part: part_beside(target).map_err(failed)?, target: target.to_owned() })
     }
 
+    pub(super) fn file(&self) -> &File {
+        self.part.as_file()
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        self.part.path()
+    }
+
     /// Gives it its mode and its name. What had that name before is replaced.
     ///
     /// # Errors
@@ -286,7 +326,7 @@ pub fn check_room_for(count: usize, base: &File, folder: &Path) -> Result<(), Er
     }
 }
 
-fn check_space(target: &Path, needed_bytes: u64) -> Result<(), Error> {
+pub(super) fn check_space(target: &Path, needed_bytes: u64) -> Result<(), Error> {
     match host::free_bytes(parent_of(target)) {
         Some(free_bytes) if free_bytes < needed_bytes => {
             Err(Error::NoSpace { path: target.to_owned(), needed_bytes, free_bytes })
@@ -296,7 +336,7 @@ fn check_space(target: &Path, needed_bytes: u64) -> Result<(), Error> {
 }
 
 /// A write that failed for want of space says so.
-fn full_or(
+pub(super) fn full_or(
     target: &Path,
     needed_bytes: u64,
     other: impl FnOnce(io::Error) -> Error,
