@@ -184,6 +184,12 @@ pub enum Error {
         #[source]
         source: Box<sink::Error>,
     },
+    /// The archive of the base is not what it was when its digest was taken.
+    #[error("the base image `{0}` was changed while nodes were pressed from it")]
+    BaseChanged(String),
+    /// No map of an image can be made: a fault of this program.
+    #[error("cannot make the map of the image")]
+    Bmap(#[from] sink::BmapError),
     /// A card did not become its image.
     #[error("cannot flash it{}", spoilt(.names))]
     Flash {

@@ -49,11 +49,14 @@ pub struct NodeEntry {
     pub name: String,
     /// The file beside the manifest; `None` when none was written.
     pub image: Option<String>,
-    /// Its length in bytes.
+    /// The map of the image for bmaptool, beside it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bmap: Option<String>,
+    /// The length of the raw image in bytes.
     pub len_bytes: u64,
     /// Its digest: see [`crate::base::ChunkDigests::root`].
     pub digest: String,
-    /// SHA-256 of the whole file, where asked for.
+    /// SHA-256 of the file that is named, compressed or not, where asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sha256: Option<String>,
     /// Does it hold passwords, keys or the like? Then its mode is 0600.

@@ -37,7 +37,7 @@ use crate::source::BaseImage;
 pub use base::Bases;
 pub use error::Error;
 pub use manifest::{EditEntry, Manifest, NodeEntry};
-pub use press::{Output, Pressed, press};
+pub use press::{Made, Output, Pressed, press};
 pub use shard::{Shard, merge_manifests};
 
 use layout::{Layout, slice};

@@ -2,13 +2,15 @@
 
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use crate::base::{Interrupt, Progress, Sha256Digest, Sha256Hasher};
 use crate::block::{FileDevice, ReadAt};
 use crate::plan::{Cluster, NodePlan};
-use crate::sink;
+use crate::sink::{self, Archive, ArchiveBlock, Check, Packed, Packer, PackerOptions, Packing};
+use crate::source::{XzArchive, XzBlock};
 
 use super::manifest::{BaseEntry, EditEntry, Manifest, NodeEntry};
 use super::node::Node;
@@ -21,6 +23,8 @@ pub struct Output {
     /// The folder of this cluster; made when missing. `None` presses in memory only: everything is done and
     /// checked, nothing is written.
     pub folder: Option<PathBuf>,
+    /// Compressed in this format, at this level; `None` writes raw images.
+    pub packing: Option<(Packing, u32)>,
     /// How many nodes at a time; 0 counts as 1.
     pub jobs: usize,
     /// The plans are this part of all nodes; its manifest is one of several then.
@@ -38,8 +42,21 @@ pub struct Pressed {
     pub entry: NodeEntry,
     /// Bytes that differ from the base, in whole blocks of 4 KiB.
     pub dirty_bytes: u64,
-    /// Were the blocks of the base shared instead of copied?
-    pub reflinked: bool,
+    /// What its file was made of.
+    pub made: Made,
+}
+
+/// What an image was made of, beside its own blocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Made {
+    /// No file was written.
+    Nothing,
+    /// A raw image that shares the blocks of the base.
+    Shared,
+    /// A raw image with the data of the base copied.
+    Copied,
+    /// A compressed one.
+    Packed(Packed),
 }
 
 /// Presses every node of `plans`, then writes the manifest. The results come in the order of `plans`.
@@ -57,7 +74,8 @@ pub fn press(
     let made = output.folder.as_deref().map(make_folder).transpose()?.unwrap_or_default();
     let pressed = check_room(opened, plans, output).and_then(|()| {
         progress.start("pressing", None);
-        let pressed = press_all(opened, plans, output, interrupt);
+        let packer = packer(opened, output);
+        let pressed = packer.and_then(|packer| press_all(opened, plans, packer.as_ref(), output, interrupt));
         progress.finish();
         pressed
     });
@@ -93,17 +111,47 @@ pub fn press(
     Ok((manifest, pressed))
 }
 
+/// What compresses, for all nodes.
+fn packer(opened: &Opened, output: &Output) -> Result<Option<Packer>, Error> {
+    let (Some(folder), Some((packing, level))) = (&output.folder, output.packing) else { return Ok(None) };
+    let archive = opened.base.archive.as_ref().filter(|_| packing == Packing::Xz);
+    let archive = archive.map(|archive| to_splice(archive, &opened.base.path)).transpose()?.flatten();
+    let options = PackerOptions { packing, level, jobs: output.jobs, archive, folder };
+    let packer = Packer::new(Arc::clone(&opened.device), options);
+    packer.map(Some).map_err(|source| Error::Sink { path: folder.clone(), source: Box::new(source) })
+}
+
+/// The archive of the base as the sink knows archives; `None` with a check that is not known here.
+fn to_splice(archive: &XzArchive, path: &Path) -> Result<Option<Archive>, Error> {
+    let Some(check) = Check::from_id(archive.index.check) else { return Ok(None) };
+    let blocks = archive.index.blocks.iter().map(|block| {
+        let XzBlock { archive_offset, unpadded_len, offset, len_bytes } = *block;
+        ArchiveBlock { archive_offset, unpadded_len, offset, len_bytes }
+    });
+    let file = archive.file().try_clone().map_err(host_error("read", path))?;
+    Ok(Some(Archive { file, check, blocks: blocks.collect() }))
+}
+
 /// Refuses a folder that all images together do not fit into, before the first is begun. An image that replaces one
 /// may find room as that one goes, and counts as nothing here; it is checked when its turn comes.
 fn check_room(opened: &Opened, plans: &[NodePlan], output: &Output) -> Result<(), Error> {
     let Some(folder) = &output.folder else { return Ok(()) };
-    let new = plans.iter().filter(|plan| !folder.join(file_name(plan)).exists()).count();
+    if output.packing.is_some() {
+        return Ok(());
+    }
+    let new = plans.iter().filter(|plan| !folder.join(file_name(plan, output)).exists()).count();
     let all = |source| Error::Sink { path: folder.clone(), source: Box::new(source) };
     sink::check_room_for(new, opened.device.file(), folder).map_err(all)
 }
 
-fn file_name(plan: &NodePlan) -> String {
-    format!("{}.img", plan.node)
+fn file_name(plan: &NodePlan, output: &Output) -> String {
+    let suffix = match output.packing {
+        None => "",
+        Some((Packing::Xz, _)) => ".xz",
+        Some((Packing::Zstd, _)) => ".zst",
+        Some((Packing::Gzip, _)) => ".gz",
+    };
+    format!("{}.img{suffix}", plan.node)
 }
 
 pub(super) fn write_manifest(path: &Path, manifest: &Manifest) -> Result<(), Error> {
@@ -125,6 +173,7 @@ fn make_folder(folder: &Path) -> Result<Vec<PathBuf>, Error> {
 fn press_all(
     opened: &Opened,
     plans: &[NodePlan],
+    packer: Option<&Packer>,
     output: &Output,
     interrupt: &Interrupt,
 ) -> Result<Vec<Pressed>, Error> {
@@ -135,7 +184,7 @@ fn press_all(
         while stop.check().is_ok() {
             let index = next.fetch_add(1, Ordering::Relaxed);
             let Some(plan) = plans.get(index) else { break };
-            let result = press_one(opened, plan, output, interrupt);
+            let result = press_one(opened, plan, packer, output, interrupt);
             if result.is_err() {
                 stop.raise();
             }
@@ -162,44 +211,114 @@ fn press_all(
 fn press_one(
     opened: &Opened,
     plan: &NodePlan,
+    packer: Option<&Packer>,
     output: &Output,
     interrupt: &Interrupt,
 ) -> Result<Pressed, Error> {
     interrupt.check()?;
     let node = Node::make(opened, plan, output.epoch_seconds, interrupt)?;
-    let file_name = file_name(plan);
-    let mut reflinked = false;
-    let mut sha256 = None;
+    let names = [file_name(plan, output), format!("{}.bmap", plan.node)];
+    let mut written = None;
     match &output.folder {
         None => node.verify_in_memory()?,
         Some(folder) => {
-            let target = folder.join(&file_name);
-            let sink_error = |source| Error::Sink { path: target.clone(), source: Box::new(source) };
-            let options = sink::Options { secret: node.is_secret(), reflink: true, interrupt };
-            let dirty = node.overlay.dirty_extents();
-            let staged = sink::stage(opened.device.file(), node.overlay.as_ref(), &dirty, &target, options)
-                .map_err(sink_error)?;
-            // Read back what was written before it gets its name.
-            let device: Rc<dyn ReadAt> = Rc::new(reopen(staged.path())?);
-            node.verify(&device)?;
-            if output.whole_sha256 {
-                sha256 = Some(whole_sha256(device.as_ref(), interrupt)?.to_string());
-            }
-            reflinked = staged.pressed().how == sink::Copy::Reflink;
-            staged.commit().map_err(sink_error)?;
+            let [image, bmap] = names.each_ref().map(|name| folder.join(name));
+            let target = Target { image: &image, bmap: &bmap, whole_sha256: output.whole_sha256, interrupt };
+            written = Some(match packer {
+                None => target.write_raw(opened, &node)?,
+                Some(packer) => target.write_packed(opened, &node, packer)?,
+            });
         }
     }
+    let [image, bmap] = names.map(|name| written.is_some().then_some(name));
+    let (made, sha256) = written.unwrap_or((Made::Nothing, None));
     let entry = NodeEntry {
         name: plan.node.clone(),
-        image: output.folder.is_some().then_some(file_name),
+        image,
+        bmap,
         len_bytes: node.overlay.len_bytes(),
         digest: node.digests.root().to_string(),
-        sha256,
+        sha256: sha256.map(|digest| digest.to_string()),
         secret: node.is_secret(),
         edits: plan.edits.iter().map(EditEntry::from).collect(),
         warnings: plan.warnings.clone(),
     };
-    Ok(Pressed { entry, dirty_bytes: node.overlay.dirty_bytes(), reflinked })
+    Ok(Pressed { entry, dirty_bytes: node.overlay.dirty_bytes(), made })
+}
+
+/// The files of one node.
+struct Target<'t> {
+    image: &'t Path,
+    bmap: &'t Path,
+    whole_sha256: bool,
+    interrupt: &'t Interrupt,
+}
+
+impl Target<'_> {
+    fn write_raw(&self, opened: &Opened, node: &Node<'_>) -> Result<(Made, Option<Sha256Digest>), Error> {
+        let (base, dirty) = (opened.device.file(), node.overlay.dirty_extents());
+        let staged = sink::stage(base, node.overlay.as_ref(), &dirty, self.image, self.options(node));
+        let staged = staged.map_err(self.failed())?;
+        // Read back what was written before it gets its name.
+        let device: Rc<dyn ReadAt> = Rc::new(reopen(staged.path())?);
+        node.verify(&device)?;
+        let sha256 = self.sha256(device.as_ref())?;
+        let made = match staged.pressed().how {
+            sink::Copy::Reflink => Made::Shared,
+            sink::Copy::Sparse => Made::Copied,
+        };
+        self.name(node, || staged.commit())?;
+        Ok((made, sha256))
+    }
+
+    /// What goes into the file is compared with the plan, and every piece of the file with what went in as it is
+    /// compressed.
+    fn write_packed(
+        &self,
+        opened: &Opened,
+        node: &Node<'_>,
+        packer: &Packer,
+    ) -> Result<(Made, Option<Sha256Digest>), Error> {
+        node.verify_in_memory()?;
+        let dirty = node.overlay.dirty_extents();
+        let staged = packer.stage(node.overlay.as_ref(), &dirty, self.image, self.options(node));
+        let staged = staged.map_err(self.failed())?;
+        // Blocks of it may be in the file now.
+        if opened.base.archive.as_ref().is_some_and(|archive| !archive.is_unchanged()) {
+            return Err(Error::BaseChanged(opened.name.clone()));
+        }
+        let sha256 = self.sha256(&reopen(staged.path())?)?;
+        let made = Made::Packed(staged.packed());
+        self.name(node, || staged.commit())?;
+        Ok((made, sha256))
+    }
+
+    fn options(&self, node: &Node<'_>) -> sink::Options<'_> {
+        sink::Options { secret: node.is_secret(), reflink: true, interrupt: self.interrupt }
+    }
+
+    /// Gives the image its name. There is never a map of one image beside another.
+    fn name(&self, node: &Node<'_>, commit: impl FnOnce() -> Result<(), sink::Error>) -> Result<(), Error> {
+        let bmap = sink::bmap(node.overlay.len_bytes(), &node.mapped()?)?;
+        match std::fs::remove_file(self.bmap) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(host_error("remove", self.bmap)(error));
+            }
+            _ => {}
+        }
+        commit().map_err(self.failed())?;
+        let mode = if node.is_secret() { 0o600 } else { 0o644 };
+        let failed = |source| Error::Sink { path: self.bmap.to_owned(), source: Box::new(source) };
+        sink::write_atomically(self.bmap, bmap.as_bytes(), mode).map_err(failed)
+    }
+
+    fn sha256(&self, device: &dyn ReadAt) -> Result<Option<Sha256Digest>, Error> {
+        self.whole_sha256.then(|| whole_sha256(device, self.interrupt)).transpose()
+    }
+
+    fn failed(&self) -> impl Fn(sink::Error) -> Error + '_ {
+        |source| Error::Sink { path: self.image.to_owned(), source: Box::new(source) }
+    }
 }
 
 fn reopen(path: &Path) -> Result<FileDevice, Error> {

@@ -83,8 +83,8 @@ pub(super) enum Command {
     Plan(Plan),
     /// Press one image per node.
     ///
-    /// Writes OUT/CLUSTER/NODE.img for every node, and manifest.json beside them. Each image appears whole or not
-    /// at all, after it has been read back and compared with the plan. The same profile, seed and base give the
+    /// Writes OUT/CLUSTER/NODE.img for every node, NODE.bmap for bmaptool, and manifest.json beside them. Each image
+    /// appears whole or not at all, after it has been read back and compared with the plan. The same profile, seed and base give the
     /// same bytes.
     Build(Build),
     /// Write cards: each node its own, several at once, or one image onto all.
@@ -331,6 +331,10 @@ pub(super) struct Build {
     #[arg(long, value_enum, default_value_t = Format::Img)]
     pub(super) format: Format,
 
+    /// How hard to compress, as xz, zstd and gzip count it [default: 6 for xz and gzip, 3 for zstd].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=19))]
+    pub(super) level: Option<u32>,
+
     /// How many nodes at a time [default: one per processor, at most 8].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub(super) jobs: Option<u16>,
@@ -343,7 +347,7 @@ pub(super) struct Build {
     #[arg(long, conflicts_with_all = ["nodes", "shard", "sha256", "format", "jobs"])]
     pub(super) merge_manifests: bool,
 
-    /// Put the SHA-256 of each whole image into the manifest; reads every image once more.
+    /// Put the SHA-256 of each file into the manifest; reads every file once more.
     #[arg(long)]
     pub(super) sha256: bool,
 }
@@ -434,6 +438,15 @@ pub(super) struct Check {
 pub(super) enum Format {
     /// A raw image, as sparse as the base.
     Img,
+    /// Compressed: `xz -dc` and Raspberry Pi Imager read it. Takes over what the base's own archive has compressed.
+    #[value(name = "img.xz")]
+    Xz,
+    /// Compressed, larger than xz and much faster.
+    #[value(name = "img.zst")]
+    Zst,
+    /// Compressed, for what reads neither.
+    #[value(name = "img.gz")]
+    Gz,
     /// Nothing.
     None,
 }

@@ -2,9 +2,12 @@
 
 use std::time::Instant;
 
+use anyhow::anyhow;
+
 use crate::base::ByteLen;
-use crate::build::{self, Output, Pressed};
+use crate::build::{self, Made, Output, Pressed};
 use crate::plan::NodePlan;
+use crate::sink::Packing;
 
 use super::args::{Build, Format, Global};
 use super::report::{Failure, plural};
@@ -17,7 +20,8 @@ pub(super) fn run(args: &Build, global: &Global, ui: &Ui) -> Result<(), Failure>
         return merge(args, global, ui);
     }
     let epoch_seconds = source_date_epoch()?;
-    let Prepared { cluster, opened, mut plans } = prepare(&args.subject, false, global, ui)?;
+    let Prepared { cluster, opened, mut plans } =
+        prepare(&args.subject, args.format == Format::Xz, global, ui)?;
     if let Some(shard) = args.shard {
         plans = shard.choose(plans);
         ui.say(&format!(
@@ -37,10 +41,18 @@ pub(super) fn run(args: &Build, global: &Global, ui: &Ui) -> Result<(), Failure>
     for warning in warnings(&plans) {
         ui.say(&warning);
     }
-    let folder = (args.format == Format::Img).then(|| args.out.join(&cluster.name));
+    let folder = (args.format != Format::None).then(|| args.out.join(&cluster.name));
+    let packing =
+        packing(args.format).map(|packing| (packing, args.level.unwrap_or(packing.default_level())));
     let processors = std::thread::available_parallelism().map_or(1, |count| count.get().min(8));
+    if args.level.is_some() && packing.is_none() {
+        return Err(Failure::Usage(anyhow!(
+            "found --level without compression, wanted --format img.xz, img.zst or img.gz"
+        )));
+    }
     let output = Output {
         folder: folder.clone(),
+        packing,
         jobs: args.jobs.map_or(processors, usize::from),
         shard: args.shard,
         whole_sha256: args.sha256,
@@ -55,6 +67,15 @@ pub(super) fn run(args: &Build, global: &Global, ui: &Ui) -> Result<(), Failure>
     let seconds = began.elapsed().as_secs_f64();
     ui.say(&format!("pressed {count} {} in {seconds:.1} s into {place}", plural(count, "node")));
     if global.json { ui::print(&manifest.to_json()) } else { Ok(()) }
+}
+
+fn packing(format: Format) -> Option<Packing> {
+    match format {
+        Format::Img | Format::None => None,
+        Format::Xz => Some(Packing::Xz),
+        Format::Zst => Some(Packing::Zstd),
+        Format::Gz => Some(Packing::Gzip),
+    }
 }
 
 fn merge(args: &Build, global: &Global, ui: &Ui) -> Result<(), Failure> {
@@ -97,12 +118,23 @@ fn line(pressed: &Pressed) -> String {
         entry.name,
         entry.edits.len(),
         ByteLen(pressed.dirty_bytes),
-        match (&entry.image, pressed.reflinked) {
-            (None, _) => "not written",
-            (Some(_), true) => "shares the rest with it",
-            (Some(_), false) => "copied the rest",
-        },
+        made(pressed.made),
     )
+}
+
+fn made(made: Made) -> String {
+    match made {
+        Made::Nothing => "not written".to_owned(),
+        Made::Shared => "shares the rest with it".to_owned(),
+        Made::Copied => "copied the rest".to_owned(),
+        Made::Packed(packed) => format!(
+            "{} compressed for it, {} with the others, {} taken from the archive, {} in all",
+            ByteLen(packed.own_bytes),
+            ByteLen(packed.common_bytes),
+            ByteLen(packed.spliced_bytes),
+            ByteLen(packed.packed_bytes),
+        ),
+    }
 }
 
 #[cfg(test)]

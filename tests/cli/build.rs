@@ -65,7 +65,9 @@ fn an_image_with_secrets_is_private_and_no_temporary_file_stays() {
     let mut names: Vec<_> =
         fs::read_dir(world.path("out/test")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     names.sort();
-    assert_eq!(names, ["manifest.json", "n1.img"]);
+    assert_eq!(names, ["manifest.json", "n1.bmap", "n1.img"]);
+    let mode = fs::metadata(world.path("out/test/n1.bmap")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
 }
 
 #[test]

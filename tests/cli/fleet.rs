@@ -88,3 +88,76 @@ fn an_output_that_is_a_file_is_an_error_that_names_it() {
     assert!(run.err.contains("out.img") && run.err.contains("folder"), "{}", run.err);
     assert_eq!(fs::read_to_string(world.path("out.img")).unwrap(), "precious");
 }
+
+/// What a real program makes of a compressed file.
+fn unpacked(program: &str, path: &std::path::Path) -> Vec<u8> {
+    let output = std::process::Command::new(program).arg("-dc").arg(path).output();
+    let output = output.unwrap_or_else(|error| panic!("cannot run `{program}`: {error}"));
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    output.stdout
+}
+
+#[test]
+fn compressed_images_unpack_to_the_raw_ones_and_are_the_same_whatever_the_jobs_and_shards() {
+    let world = World::new();
+    world.write("cluster.toml", &profile(&NODES[..3], ""));
+    world.run(&["build", "cluster.toml", "--out", "raw"]).succeeded();
+    for (format, program) in [("img.xz", "xz"), ("img.zst", "zstd"), ("img.gz", "gzip")] {
+        let build = |out: &str, words: &[&str]| {
+            let common = ["build", "cluster.toml", "--format", format, "--level", "1", "--out", out];
+            world.run(&[&common[..], words].concat()).succeeded();
+        };
+        build(&format!("{format}-one"), &["--jobs", "1"]);
+        build(&format!("{format}-eight"), &["--jobs", "8"]);
+        for shard in ["1/2", "2/2"] {
+            build(&format!("{format}-parts"), &["--shard", shard]);
+        }
+        for node in ["n1", "n2", "n3"] {
+            let file = |out: &str| world.path(&format!("{format}-{out}/test/{node}.{format}"));
+            let raw = fs::read(world.path(&format!("raw/test/{node}.img"))).unwrap();
+            assert!(unpacked(program, &file("one")) == raw, "{program} makes something else of {node}");
+            let bytes = fs::read(file("one")).unwrap();
+            assert!(bytes == fs::read(file("eight")).unwrap(), "{node}.{format}: eight jobs");
+            assert!(bytes == fs::read(file("parts")).unwrap(), "{node}.{format}: two shards");
+            let bmap = |out: &str| fs::read(world.path(&format!("{out}/test/{node}.bmap"))).unwrap();
+            assert!(bmap("raw") == bmap(&format!("{format}-one")), "{node}.bmap");
+        }
+    }
+}
+
+#[test]
+fn a_map_names_all_that_is_not_free_with_its_digest() {
+    let world = World::new();
+    world.write("cluster.toml", &profile(&NODES[..1], ""));
+    world.run(&["build", "cluster.toml"]).succeeded();
+    let image = fs::read(world.path("out/test/n1.img")).unwrap();
+    let map = fs::read_to_string(world.path("out/test/n1.bmap")).unwrap();
+    let mut card = vec![0xa5; image.len()];
+    let mut mapped = 0;
+    for line in map.lines().filter(|line| line.contains("<Range")) {
+        let (_, rest) = line.split_once("chksum=\"").unwrap();
+        let (digest, rest) = rest.split_once("\">").unwrap();
+        let blocks = rest.trim().trim_end_matches("</Range>").trim();
+        let (first, last) = blocks.split_once('-').unwrap_or((blocks, blocks));
+        let (first, last): (usize, usize) = (first.parse().unwrap(), last.parse().unwrap());
+        let range = first * 4096..((last + 1) * 4096).min(image.len());
+        assert_eq!(cardpress::base::Sha256Digest::of(&image[range.clone()]).to_string(), digest, "{blocks}");
+        card[range.clone()].copy_from_slice(&image[range.clone()]);
+        mapped += range.len();
+    }
+    assert!(mapped < image.len() * 3 / 4, "{mapped} of {} bytes: free blocks are not left out", image.len());
+    // A card that held something else before is as sound as the image.
+    fs::write(world.path("card.img"), &card).unwrap();
+    world.run(&["check", "card.img"]).succeeded();
+    let list = |file: &str| world.run(&["fs", file, "ls", "-l", "-R", "/"]).succeeded().out;
+    assert_eq!(list("card.img"), list("out/test/n1.img"));
+}
+
+#[test]
+fn a_level_without_compression_is_a_usage_error() {
+    let world = World::new();
+    world.write("cluster.toml", &profile(&NODES[..1], ""));
+    let run = world.run(&["build", "cluster.toml", "--level", "3"]);
+    assert_eq!(run.status, 2, "{}", run.err);
+    assert!(run.err.contains("--format img.xz"), "{}", run.err);
+}
