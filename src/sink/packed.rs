@@ -22,7 +22,7 @@ use std::sync::Arc;
 use super::file::{Error, Options, Part, check_space, full_or};
 use super::sys;
 use crate::base::Interrupt;
-use crate::block::{Extent, FileDevice, ReadAt, host};
+use crate::block::{self, Extent, FileDevice, ReadAt, host};
 
 use codec::Codec;
 use cut::{Cut, Kind};
@@ -196,7 +196,7 @@ impl Packer {
     }
 
     /// Writes `edited`, compressed, beside `target`. `edited` is the base but for `dirty` (ascending, apart from each
-    /// other); when it is longer than the base, what is neither in the base nor dirty is zero.
+    /// other); when it is longer than the base, what is neither in the base nor dirty is zero. It must not be shorter.
     ///
     /// # Errors
     /// [`Error::NoSpace`], [`Error::Io`], [`Error::Edited`], [`Error::Compress`], [`Error::Miscompressed`],
@@ -208,6 +208,8 @@ impl Packer {
         target: &Path,
         options: Options<'_>,
     ) -> Result<StagedPacked, Error> {
+        let base_len = usize::try_from(self.base_len).unwrap_or(usize::MAX);
+        block::Error::check_bounds(0, base_len, edited.len_bytes())?;
         let mode = if options.secret { 0o600 } else { 0o644 };
         let part = Part::beside(target)?;
         let failed = |action| move |source| Error::Io { action, path: target.to_owned(), source };
