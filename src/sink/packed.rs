@@ -235,18 +235,18 @@ fn check_archive(archive: &Archive, base_len: u64, folder: &Path) -> Result<(), 
     let mut offset = 0_u64;
     for block in &archive.blocks {
         if block.offset != offset || block.len_bytes == 0 {
-            return wrong("a block there", block.offset, offset);
+            return wrong("where a block begins", block.offset, offset);
         }
         let end = block
             .unpadded_len
             .checked_next_multiple_of(4)
             .and_then(|len| len.checked_add(block.archive_offset));
         if end.is_none_or(|end| end > archive_len) {
-            return wrong("a block that ends", end.unwrap_or(u64::MAX), archive_len);
+            return wrong("where a block ends", end.unwrap_or(u64::MAX), archive_len);
         }
         offset = offset.saturating_add(block.len_bytes);
     }
-    if offset == base_len { Ok(()) } else { wrong("this length", offset, base_len) }
+    if offset == base_len { Ok(()) } else { wrong("its length", offset, base_len) }
 }
 
 /// One image on its way.

@@ -198,6 +198,24 @@ fn every_format_gives_back_the_edited_image() {
 }
 
 #[test]
+fn the_shortest_images_are_images_too() {
+    let dir = tempfile::tempdir().unwrap();
+    for packing in ALL {
+        for len in [0, 1, 4096, 64 * KIB + 1] {
+            let file = tempfile::tempfile().unwrap();
+            host::write_all_at(&file, &noise(len, len), 0).unwrap();
+            let base = Arc::new(FileDevice::new(file).unwrap());
+            let packer = packer(&base, packing, 1, None, dir.path());
+            let node = node(&base, &[]);
+            check(&packer, &node, dir.path());
+            node.grow(len + 1);
+            node.write_at(len, b"x").unwrap();
+            check(&packer, &node, dir.path());
+        }
+    }
+}
+
+#[test]
 fn a_grown_image_ends_in_zeros_that_cost_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let (_, base) = write_base(dir.path());
