@@ -71,7 +71,7 @@ pub enum Error {
         source: Option<io::Error>,
     },
     /// The blocks of an archive are not those of the base.
-    #[error("the base is no archive's that has {what}: found {found}, wanted {wanted}")]
+    #[error("the archive is not that of the base, by {what}: found {found}, wanted {wanted}")]
     Archive {
         /// What is wrong.
         what: &'static str,

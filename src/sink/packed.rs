@@ -22,7 +22,7 @@ use std::sync::Arc;
 use super::file::{Error, Options, Part, check_space, full_or};
 use super::sys;
 use crate::base::Interrupt;
-use crate::block::{Extent, FileDevice, ReadAt, host};
+use crate::block::{self, Extent, FileDevice, ReadAt, host};
 
 use codec::Codec;
 use cut::{Cut, Kind};
@@ -196,7 +196,7 @@ impl Packer {
     }
 
     /// Writes `edited`, compressed, beside `target`. `edited` is the base but for `dirty` (ascending, apart from each
-    /// other); when it is longer than the base, what is neither in the base nor dirty is zero.
+    /// other); when it is longer than the base, what is neither in the base nor dirty is zero. It must not be shorter.
     ///
     /// # Errors
     /// [`Error::NoSpace`], [`Error::Io`], [`Error::Edited`], [`Error::Compress`], [`Error::Miscompressed`],
@@ -208,6 +208,8 @@ impl Packer {
         target: &Path,
         options: Options<'_>,
     ) -> Result<StagedPacked, Error> {
+        let base_len = usize::try_from(self.base_len).unwrap_or(usize::MAX);
+        block::Error::check_bounds(0, base_len, edited.len_bytes())?;
         let mode = if options.secret { 0o600 } else { 0o644 };
         let part = Part::beside(target)?;
         let failed = |action| move |source| Error::Io { action, path: target.to_owned(), source };
@@ -233,18 +235,18 @@ fn check_archive(archive: &Archive, base_len: u64, folder: &Path) -> Result<(), 
     let mut offset = 0_u64;
     for block in &archive.blocks {
         if block.offset != offset || block.len_bytes == 0 {
-            return wrong("a block there", block.offset, offset);
+            return wrong("where a block begins", block.offset, offset);
         }
         let end = block
             .unpadded_len
             .checked_next_multiple_of(4)
             .and_then(|len| len.checked_add(block.archive_offset));
         if end.is_none_or(|end| end > archive_len) {
-            return wrong("a block that ends", end.unwrap_or(u64::MAX), archive_len);
+            return wrong("where a block ends", end.unwrap_or(u64::MAX), archive_len);
         }
         offset = offset.saturating_add(block.len_bytes);
     }
-    if offset == base_len { Ok(()) } else { wrong("this length", offset, base_len) }
+    if offset == base_len { Ok(()) } else { wrong("its length", offset, base_len) }
 }
 
 /// One image on its way.

@@ -28,6 +28,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("ssh-keygen", "openssh-client"),
     ("getfattr", "attr"),
     ("getfacl", "acl"),
+    ("bmaptool", "bmap-tools"),
 ];
 
 /// Runs a program in the C locale and UTC, without input.

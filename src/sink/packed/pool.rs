@@ -252,7 +252,7 @@ impl Shared {
         // Zeros that are no hole. Whoever comes first packs them; the others wait here for what takes a moment.
         let zeros = Arc::clone(self.lock().known.entry(Common::Zeros { len }).or_default());
         let packed = zeros.get_or_init(|| self.pack_stored(&Source::Zeros(len)).map_err(Arc::new));
-        packed.as_ref().map_err(Arc::clone).map(Piece::clone)
+        packed.as_ref().map_err(Arc::clone).cloned()
     }
 
     fn base_source(&self, offset: u64, len: u64) -> Source {
