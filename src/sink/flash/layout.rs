@@ -85,10 +85,10 @@ impl Layout {
         pieces
     }
 
-    /// Whether the image has something to say about a range past the head.
-    pub(super) fn is_mapped(&self, extent: Extent) -> bool {
-        let next = self.body.partition_point(|mapped| end_of(*mapped) <= extent.offset);
-        self.body.get(next).is_some_and(|mapped| mapped.offset < end_of(extent))
+    /// Whether all of a range past the head gets written.
+    pub(super) fn covers(&self, extent: Extent) -> bool {
+        let next = self.body.partition_point(|mapped| end_of(*mapped) < end_of(extent));
+        self.body.get(next).is_some_and(|mapped| mapped.offset <= extent.offset)
     }
 }
 
@@ -188,6 +188,22 @@ mod tests {
         let wanted =
             [extent(MIB + 4096, MIB / 2 - 4096), extent(MIB * 3 / 2, MIB / 2), extent(2 * MIB, 4096)];
         assert_eq!(layout.pieces(MIB / 2), wanted);
+    }
+
+    #[test]
+    fn a_range_is_covered_only_when_all_of_it_is() {
+        let layout = layout(8 * MIB, 512, 4 * MIB, &[extent(MIB, MIB), extent(3 * MIB, 4096)]);
+        for (offset, len_bytes, covered) in [
+            (MIB, MIB, true),
+            (2 * MIB - 4096, 4096, true),
+            (2 * MIB - 2048, 4096, false),
+            (2 * MIB, 4096, false),
+            (3 * MIB - 4096, 8192, false),
+            (3 * MIB, 4096, true),
+            (3 * MIB + 512, 4096, false),
+        ] {
+            assert_eq!(layout.covers(extent(offset, len_bytes)), covered, "{len_bytes} at {offset}");
+        }
     }
 
     #[test]

@@ -28,14 +28,12 @@ const PRECISION: u64 = 1 << 20;
 /// Two lines of a mark differ, and a sector holds eight.
 const LINE_LEN: usize = 64;
 
-/// Zeroes the first MiB, verified, and sees whether the card keeps what is written up to its end. Where the image maps
-/// the places, a flash that is resumed gets back what was there, and another one is left to write it. Elsewhere they are
-/// zeroed.
+/// Zeroes the first MiB, verified, and sees whether the card keeps what is written up to its end. A flash that is
+/// resumed then gets back what was in the places. Otherwise they are zeroed, where nobody is going to write.
 ///
 /// # Errors
 /// [`Error::Fake`]; [`Error::Write`], [`Error::Read`], [`Error::Sync`], [`Error::Unverified`]
 pub(super) fn probe(target: &Target<'_>, layout: &Layout, options: Options<'_>) -> Result<(), Error> {
-    let keep = options.resume;
     let probe = Probe {
         target,
         unit_len: layout.unit_len,
@@ -48,12 +46,11 @@ pub(super) fn probe(target: &Target<'_>, layout: &Layout, options: Options<'_>) 
     for place in &places {
         let extent = Extent { offset: *place, len_bytes: layout.unit_len };
         let mut before = Buffer::of(layout.unit_len);
-        let mapped = layout.is_mapped(extent);
         // What cannot be read is written anew anyway.
-        if keep && mapped && target.read(*place, before.bytes_mut()).is_err() {
+        if options.resume && target.read(*place, before.bytes_mut()).is_err() {
             before.bytes_mut().fill(0);
         }
-        kept.push((*place, before, keep || !mapped));
+        kept.push((*place, before, options.resume || !layout.covers(extent)));
         target.write(*place, probe.mark(*place).bytes())?;
     }
     target.put(0, Buffer::of(layout.head_len).bytes(), true, options.rewrites)?;

@@ -85,3 +85,16 @@ fn marks_are_gone_afterwards() {
         assert!(card[place..place + 4096].iter().all(|byte| *byte == 0));
     }
 }
+
+#[test]
+fn a_mark_of_which_the_image_covers_a_part_is_gone_too() {
+    // The card ends 3584 bytes after the image, within the last 4 KiB.
+    let image = image_bytes(2 * MIB + 512, 1);
+    for resume in [false, true] {
+        let card = Faulty::new(noise(2 * MIB + 4096, 4), 512, Faults::default());
+        Run { resume, ..Run::default() }.flash(&card, &image, &[extent(MIB, MIB + 512)]).unwrap();
+        let card = card.into_bytes();
+        assert!(card[1 << 20..image.len()] == image[1 << 20..]);
+        assert!(card[image.len()..].iter().all(|byte| *byte == 0), "resume: {resume}");
+    }
+}
