@@ -18,3 +18,4 @@ fi
 python3 tests/bench/run.py "$@"
 python3 tests/bench/fs.py target/release/cardpress "$base"
 python3 tests/bench/source.py target/release/cardpress "$base"
+python3 tests/bench/sink.py "$@"

@@ -1,5 +1,6 @@
 //! What is left when the power goes, or the process.
 
+mod build;
 mod download;
 mod kill;
 mod power;
