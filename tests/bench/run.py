@@ -148,4 +148,5 @@ def main():
         for name, folder in [("this folder's filesystem", "target")] + [f.split("=", 1) for f in args.folder]:
             bench_folder(name, cardpress, base, folder, args.runs, cache)
 
-main()
+if __name__ == "__main__":
+    main()
