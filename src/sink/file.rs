@@ -384,4 +384,4 @@ fn write_edits(
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

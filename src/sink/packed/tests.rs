@@ -1,6 +1,7 @@
 use std::io::Read as _;
 use std::process::Command;
 
+use super::super::file::tests::Mounted;
 use super::cut::Part as Piece;
 use super::*;
 use crate::block::{Device as _, Overlay};
@@ -416,5 +417,38 @@ fn an_image_with_secrets_is_for_its_owner_only() {
         assert_eq!(staged.path().metadata().unwrap().permissions().mode() & 0o777, mode);
         staged.commit().unwrap();
         assert_eq!(target.metadata().unwrap().permissions().mode() & 0o777, mode);
+    }
+}
+
+#[test]
+fn a_full_disk_is_told_wherever_it_is_and_nothing_is_left_on_it() {
+    let Some(full) = Mounted::tmpfs("size=1m") else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let (path, base) = write_base(dir.path());
+    let (full, free) = (full.0.path().to_owned(), dir.path().to_owned());
+    let archive = pack_with_xz(&path, Check::Crc64);
+    for (archive, folder, target) in
+        [(Some(archive), &free, &full), (None, &free, &full), (None, &full, &free)]
+    {
+        let spliced = archive.is_some();
+        let packer = packer(&base, Packing::Xz, 2, archive, folder);
+        let interrupt = Interrupt::default();
+        let options = Options { secret: false, reflink: false, interrupt: &interrupt };
+        let staged = packer.stage(&base, &[], &target.join("node.img.xz"), options);
+        let mut error = staged.unwrap_err();
+        // What is for all nodes fails for all.
+        if let Error::Piece(shared) = error {
+            drop(packer);
+            error = Arc::into_inner(shared).unwrap();
+        }
+        match error {
+            Error::NoSpace { path, needed_bytes, free_bytes } => {
+                assert!(path.starts_with(&full), "{path:?}");
+                // Known before the first byte only where nothing is left to be compressed.
+                assert!(!spliced || needed_bytes > free_bytes);
+            }
+            error => panic!("{error:?}"),
+        }
+        assert_eq!(std::fs::read_dir(&full).unwrap().count(), 0);
     }
 }
