@@ -160,7 +160,7 @@ fn parts_cover_the_image_and_only_those_with_edits_are_the_nodes_own() {
             assert_eq!(touched, kind == Kind::Own, "{offset} {len}");
             assert!(
                 len <= match kind {
-                    Kind::Own => 256 * KIB,
+                    Kind::Own => 128 * KIB,
                     Kind::Common => 2 * MIB,
                     Kind::Spliced(_) | Kind::Start(_) => u64::MAX,
                 }
@@ -190,7 +190,7 @@ fn every_format_gives_back_the_edited_image() {
             (0..40).map(|number| number * 240_007).collect(),
         ] {
             let packed = check(&packer, &node(&base, &edits), dir.path()).1;
-            assert!(packed.own_bytes <= edits.len() as u64 * 512 * KIB);
+            assert!(packed.own_bytes <= edits.len() as u64 * 256 * KIB);
         }
         let zeroed = node(&base, &[]);
         zeroed.write_at(100, &vec![0; 700_000]).unwrap();
