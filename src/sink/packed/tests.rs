@@ -1,6 +1,7 @@
 use std::io::Read as _;
 use std::process::Command;
 
+use super::super::file::tests::Mounted;
 use super::cut::Part as Piece;
 use super::*;
 use crate::block::{Device as _, Overlay};
@@ -159,7 +160,7 @@ fn parts_cover_the_image_and_only_those_with_edits_are_the_nodes_own() {
             assert_eq!(touched, kind == Kind::Own, "{offset} {len}");
             assert!(
                 len <= match kind {
-                    Kind::Own => 256 * KIB,
+                    Kind::Own => 128 * KIB,
                     Kind::Common => 2 * MIB,
                     Kind::Spliced(_) | Kind::Start(_) => u64::MAX,
                 }
@@ -189,7 +190,7 @@ fn every_format_gives_back_the_edited_image() {
             (0..40).map(|number| number * 240_007).collect(),
         ] {
             let packed = check(&packer, &node(&base, &edits), dir.path()).1;
-            assert!(packed.own_bytes <= edits.len() as u64 * 512 * KIB);
+            assert!(packed.own_bytes <= edits.len() as u64 * 256 * KIB);
         }
         let zeroed = node(&base, &[]);
         zeroed.write_at(100, &vec![0; 700_000]).unwrap();
@@ -416,5 +417,38 @@ fn an_image_with_secrets_is_for_its_owner_only() {
         assert_eq!(staged.path().metadata().unwrap().permissions().mode() & 0o777, mode);
         staged.commit().unwrap();
         assert_eq!(target.metadata().unwrap().permissions().mode() & 0o777, mode);
+    }
+}
+
+#[test]
+fn a_full_disk_is_told_wherever_it_is_and_nothing_is_left_on_it() {
+    let Some(full) = Mounted::tmpfs("size=1m") else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let (path, base) = write_base(dir.path());
+    let (full, free) = (full.0.path().to_owned(), dir.path().to_owned());
+    let archive = pack_with_xz(&path, Check::Crc64);
+    for (archive, folder, target) in
+        [(Some(archive), &free, &full), (None, &free, &full), (None, &full, &free)]
+    {
+        let spliced = archive.is_some();
+        let packer = packer(&base, Packing::Xz, 2, archive, folder);
+        let interrupt = Interrupt::default();
+        let options = Options { secret: false, reflink: false, interrupt: &interrupt };
+        let staged = packer.stage(&base, &[], &target.join("node.img.xz"), options);
+        let mut error = staged.unwrap_err();
+        // What is for all nodes fails for all.
+        if let Error::Piece(shared) = error {
+            drop(packer);
+            error = Arc::into_inner(shared).unwrap();
+        }
+        match error {
+            Error::NoSpace { path, needed_bytes, free_bytes } => {
+                assert!(path.starts_with(&full), "{path:?}");
+                // Known before the first byte only where nothing is left to be compressed.
+                assert!(!spliced || needed_bytes > free_bytes);
+            }
+            error => panic!("{error:?}"),
+        }
+        assert_eq!(std::fs::read_dir(&full).unwrap().count(), 0);
     }
 }
