@@ -13,7 +13,7 @@ fn at_every_step(mut stop: impl FnMut(usize) -> bool) -> usize {
 fn no_power_cut_leaves_a_table_and_not_all_of_its_image() {
     let image = image_bytes(IMAGE_LEN, 1);
     // Of what was not synced: nothing, all, and any.
-    for seed in [0, 1, 2, 3, 4] {
+    for seed in [0, 1, 2, 3] {
         for bootable in [false, true] {
             let (mut untouched, mut bare, mut whole) = (0, 0, 0);
             at_every_step(|step| {
