@@ -28,7 +28,7 @@ pub enum Error {
     },
     /// The ranges to write are not ranges of the image, or not ascending.
     #[error(
-        "{} bytes at offset {} of the image cannot be mapped: the range begins before offset {from}, or ends after {image_bytes}",
+        "cannot map {} bytes at offset {} of the image: wanted a range from {from} on that ends by {image_bytes}",
         .extent.len_bytes, .extent.offset
     )]
     Mapped {

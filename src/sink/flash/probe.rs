@@ -32,7 +32,8 @@ const LINE_LEN: usize = 64;
 /// resumed then gets back what was in the places. Otherwise they are zeroed, where nobody is going to write.
 ///
 /// # Errors
-/// [`Error::Fake`]; [`Error::Write`], [`Error::Read`], [`Error::Sync`], [`Error::Unverified`]
+/// [`Error::Fake`], [`Error::IgnoresWrites`]; [`Error::Write`], [`Error::Read`], [`Error::Sync`],
+/// [`Error::Unverified`]
 pub(super) fn probe(target: &Target<'_>, layout: &Layout, options: Options<'_>) -> Result<(), Error> {
     let probe = Probe {
         target,
@@ -66,10 +67,12 @@ pub(super) fn probe(target: &Target<'_>, layout: &Layout, options: Options<'_>) 
         held = Some(*place);
     }
     if let Some(lost) = lost {
-        return Err(Error::Fake {
-            claimed_bytes: layout.card_len,
-            real_bytes: probe.real_end(held.unwrap_or(0), lost),
-        });
+        let real_bytes = probe.real_end(held.unwrap_or(0), lost);
+        // Not even right after the first MiB, which may have been zero before.
+        if real_bytes <= HEAD_LEN {
+            return Err(Error::IgnoresWrites);
+        }
+        return Err(Error::Fake { claimed_bytes: layout.card_len, real_bytes });
     }
     for (place, before, put_back) in kept {
         if put_back {

@@ -14,7 +14,7 @@ const IMAGE_LEN: u64 = 3 * MIB + 512 * 37;
 const CARD_LEN: u64 = 5 * MIB;
 
 /// Small, so that a small image has many pieces.
-const SMALL: Shape = Shape { piece_len: 16 << 10, writers: 2 };
+const SMALL: Shape = Shape { piece_len: 32 << 10, writers: 2 };
 
 fn extent(offset: u64, len_bytes: u64) -> Extent {
     Extent { offset, len_bytes }

@@ -19,7 +19,7 @@ fn every_write_that_fails_once_is_an_error_and_leaves_no_table() {
         check_left(&failed, &card, &old_card(true), &format!("write {number}"));
         count += 1;
     }
-    assert!((30..1000).contains(&count), "{count} writes");
+    assert!((20..1000).contains(&count), "{count} writes");
 }
 
 #[test]
@@ -131,18 +131,22 @@ fn a_sector_that_cannot_be_read_until_it_is_written_again_is_written_again() {
 }
 
 #[test]
-fn a_card_that_ignores_writes_is_called_so_and_is_untouched() {
-    let faults = Faults { ignores_writes: true, ..Faults::default() };
-    let (flashed, card) = Run { verify: false, ..Run::default() }.flash_old(true, faults);
-    let failed = flashed.unwrap_err();
-    assert_eq!(failed.left, Left::Untouched);
-    assert!(matches!(failed.error, Error::IgnoresWrites), "{failed:?}");
-    assert!(card == old_card(true));
+fn a_card_that_ignores_writes_is_called_so() {
+    // One that was no disk before may seem to have been zeroed.
+    for (bootable, left) in [(true, Left::Untouched), (false, Left::Unbootable)] {
+        let faults = Faults { ignores_writes: true, ..Faults::default() };
+        let (flashed, card) = Run { verify: false, ..Run::default() }.flash_old(bootable, faults);
+        let failed = flashed.unwrap_err();
+        assert_eq!(failed.left, left);
+        assert!(matches!(failed.error, Error::IgnoresWrites), "{failed:?}");
+        assert!(card == old_card(bootable));
+    }
 }
 
 #[test]
 fn a_card_of_which_nothing_can_be_read_back_is_broken_before_long() {
-    // Past the marks and the look at the first MiB, every read fails; small pieces, so that there are more than anybody would rewrite.
+    // Past the marks and the look at the first MiB, every read fails; small pieces, so that there are more of them
+    // than anybody would rewrite.
     let shape = Shape { piece_len: 8192, writers: 2 };
     let mapped = [extent(0, IMAGE_LEN)];
     let faults = Faults { reads: 7..usize::MAX, ..Faults::default() };
