@@ -8,7 +8,7 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::base::{Interrupt, Progress, Sha256Digest, Sha256Hasher};
 use crate::block::{FileDevice, ReadAt};
-use crate::plan::{Cluster, NodePlan};
+use crate::plan::{Action, Cluster, NodePlan};
 use crate::sink::{self, Archive, ArchiveBlock, Check, Packed, Packer, PackerOptions, Packing};
 use crate::source::{XzArchive, XzBlock};
 
@@ -73,9 +73,11 @@ pub fn press(
 ) -> Result<(Manifest, Vec<Pressed>), Error> {
     let made = output.folder.as_deref().map(make_folder).transpose()?.unwrap_or_default();
     let pressed = check_room(opened, plans, output).and_then(|()| {
-        progress.start("pressing", None);
+        let all_bytes = plans.iter().map(|plan| image_len(opened, plan)).sum();
+        progress.start("pressing", Some(all_bytes));
         let packer = packer(opened, output);
-        let pressed = packer.and_then(|packer| press_all(opened, plans, packer.as_ref(), output, interrupt));
+        let pressed =
+            packer.and_then(|packer| press_all(opened, plans, packer.as_ref(), output, progress, interrupt));
         progress.finish();
         pressed
     });
@@ -144,6 +146,15 @@ fn check_room(opened: &Opened, plans: &[NodePlan], output: &Output) -> Result<()
     sink::check_room_for(new, opened.device.file(), folder).map_err(all)
 }
 
+/// How long the image of a node will be.
+fn image_len(opened: &Opened, plan: &NodePlan) -> u64 {
+    let grown = plan.edits.iter().find_map(|edit| match edit.action {
+        Action::GrowImage(len) => Some(len.0),
+        _ => None,
+    });
+    grown.unwrap_or(opened.base.len_bytes)
+}
+
 fn file_name(plan: &NodePlan, output: &Output) -> String {
     let suffix = match output.packing {
         None => "",
@@ -175,6 +186,7 @@ fn press_all(
     plans: &[NodePlan],
     packer: Option<&Packer>,
     output: &Output,
+    progress: &dyn Progress,
     interrupt: &Interrupt,
 ) -> Result<Vec<Pressed>, Error> {
     let next = AtomicUsize::new(0);
@@ -184,7 +196,7 @@ fn press_all(
         while stop.check().is_ok() {
             let index = next.fetch_add(1, Ordering::Relaxed);
             let Some(plan) = plans.get(index) else { break };
-            let result = press_one(opened, plan, packer, output, interrupt);
+            let result = press_one(opened, plan, packer, output, progress, interrupt);
             if result.is_err() {
                 stop.raise();
             }
@@ -213,6 +225,7 @@ fn press_one(
     plan: &NodePlan,
     packer: Option<&Packer>,
     output: &Output,
+    progress: &dyn Progress,
     interrupt: &Interrupt,
 ) -> Result<Pressed, Error> {
     interrupt.check()?;
@@ -220,10 +233,14 @@ fn press_one(
     let names = [file_name(plan, output), format!("{}.bmap", plan.node)];
     let mut written = None;
     match &output.folder {
-        None => node.verify_in_memory()?,
+        None => {
+            node.verify_in_memory()?;
+            progress.advance(node.overlay.len_bytes());
+        }
         Some(folder) => {
             let [image, bmap] = names.each_ref().map(|name| folder.join(name));
-            let target = Target { image: &image, bmap: &bmap, whole_sha256: output.whole_sha256, interrupt };
+            let target =
+                Target { image: &image, bmap: &bmap, whole_sha256: output.whole_sha256, progress, interrupt };
             written = Some(match packer {
                 None => target.write_raw(opened, &node)?,
                 Some(packer) => target.write_packed(opened, &node, packer)?,
@@ -251,6 +268,7 @@ struct Target<'t> {
     image: &'t Path,
     bmap: &'t Path,
     whole_sha256: bool,
+    progress: &'t dyn Progress,
     interrupt: &'t Interrupt,
 }
 
@@ -294,7 +312,12 @@ impl Target<'_> {
     }
 
     fn options(&self, node: &Node<'_>) -> sink::Options<'_> {
-        sink::Options { secret: node.is_secret(), reflink: true, interrupt: self.interrupt }
+        sink::Options {
+            secret: node.is_secret(),
+            reflink: true,
+            interrupt: self.interrupt,
+            progress: self.progress,
+        }
     }
 
     /// Gives the image its name. There is never a map of one image beside another.

@@ -3,6 +3,7 @@
 //! The base is shared (reflink) where the filesystem can, else its data is copied and its holes left out; then
 //! the edited blocks go over it. All under a hidden name beside the target, which a rename replaces last.
 
+use std::fmt;
 use std::fs::File;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
@@ -11,7 +12,7 @@ use std::sync::Arc;
 use tempfile::NamedTempFile;
 
 use super::sys;
-use crate::base::{ByteLen, Interrupt, Interrupted};
+use crate::base::{ByteLen, Interrupt, Interrupted, Progress};
 use crate::block::{self, Extent, ReadAt, host};
 
 /// Copied between two looks at the interrupt.
@@ -89,7 +90,7 @@ pub enum Error {
 }
 
 /// How an image is written.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Options<'o> {
     /// The image holds secrets: only its owner may read it.
     pub secret: bool,
@@ -97,6 +98,15 @@ pub struct Options<'o> {
     pub reflink: bool,
     /// Looked at between pieces.
     pub interrupt: &'o Interrupt,
+    /// Hears of the bytes of the image that are done, as many in all as it is long.
+    pub progress: &'o dyn Progress,
+}
+
+impl fmt::Debug for Options<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { secret, reflink, .. } = self;
+        write!(f, "Options {{ secret: {secret}, reflink: {reflink}, .. }}")
+    }
 }
 
 /// How the base got into the image.
@@ -184,7 +194,7 @@ pub fn stage(
         let base_bytes = extents.iter().map(|data| data.len_bytes).sum();
         check_space(target, base_bytes + edited_bytes)?;
         for data in extents {
-            copy_data(base, file, &data, options.interrupt, target)?;
+            copy_data(base, file, &data, options, target)?;
         }
         base_bytes
     };
@@ -193,6 +203,8 @@ pub fn stage(
     // Without it a power cut after the rename could leave a name with holes where the data should be.
     file.sync_all().map_err(|source| full_or(target, edited_bytes, failed("sync"), source))?;
     options.interrupt.check()?;
+    // Holes and edits cost nothing worth telling.
+    options.progress.advance(edited.len_bytes().saturating_sub(base_bytes));
     let how = if shared { Copy::Reflink } else { Copy::Sparse };
     let pressed = Pressed { how, len_bytes: edited.len_bytes(), base_bytes, edited_bytes };
     Ok(Staged { part, target: target.to_owned(), pressed })
@@ -354,19 +366,20 @@ fn copy_data(
     from: &File,
     to: &File,
     data: &Extent,
-    interrupt: &Interrupt,
+    options: Options<'_>,
     target: &Path,
 ) -> Result<(), Error> {
     let mut at = data.offset;
     let end = data.offset + data.len_bytes;
     let mut buffer = Vec::new();
     while at < end {
-        interrupt.check()?;
+        options.interrupt.check()?;
         let left = end - at;
         if buffer.is_empty() {
             if let Ok(count @ 1..) = sys::copy_range(from, to, at, left.min(PIECE)) {
                 sys::start_writing(to, at, count);
                 at += count;
+                options.progress.advance(count);
                 continue;
             }
             buffer.resize(usize::try_from(BUFFER).unwrap_or(1 << 20), 0);
@@ -377,6 +390,7 @@ fn copy_data(
         host::read_exact_at(from, piece, at).map_err(failed("read the base of"))?;
         host::write_all_at(to, piece, at).map_err(|source| full_or(target, left, failed("write"), source))?;
         at += len as u64;
+        options.progress.advance(len as u64);
     }
     Ok(())
 }

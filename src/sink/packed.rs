@@ -215,7 +215,7 @@ impl Packer {
         let failed = |action| move |source| Error::Io { action, path: target.to_owned(), source };
         sys::set_mode(part.file(), mode).map_err(failed("set the mode of"))?;
         let output = Output { file: part.file(), target, at: 0, buffer: Vec::new() };
-        let image = Image { packer: self, edited, interrupt: options.interrupt, output, blocks: Vec::new() };
+        let image = Image { packer: self, edited, options, output, blocks: Vec::new() };
         let packed = image.write(dirty)?;
         // Without it a power cut after the rename could leave a name with holes where the data should be.
         part.file()
@@ -253,7 +253,7 @@ fn check_archive(archive: &Archive, base_len: u64, folder: &Path) -> Result<(), 
 struct Image<'i> {
     packer: &'i Packer,
     edited: &'i dyn ReadAt,
-    interrupt: &'i Interrupt,
+    options: Options<'i>,
     output: Output<'i>,
     /// Unpadded and unpacked lengths, for the index of xz.
     blocks: Vec<(u64, u64)>,
@@ -294,7 +294,7 @@ impl Image<'_> {
         let mut ahead = parts.iter().filter(|part| part.kind == Kind::Own);
         let mut own: VecDeque<Ticket> = VecDeque::new();
         for part in &parts {
-            self.interrupt.check()?;
+            self.options.interrupt.check()?;
             while own.len() < pool.own_max()
                 && let Some(part) = ahead.next()
             {
@@ -303,13 +303,15 @@ impl Image<'_> {
             let ticket = match part.kind {
                 Kind::Spliced(block) => {
                     self.splice(&block)?;
+                    self.options.progress.advance(part.len);
                     continue;
                 }
                 Kind::Start(_) | Kind::Common => common.pop_front(),
                 Kind::Own => own.pop_front(),
             };
             if let Some(ticket) = ticket {
-                self.append(pool.wait(&ticket, self.interrupt)?, part.len)?;
+                self.append(pool.wait(&ticket, self.options.interrupt)?, part.len)?;
+                self.options.progress.advance(part.len);
             }
         }
         if codec.packing == Packing::Xz {
@@ -328,7 +330,12 @@ impl Image<'_> {
     fn splice(&mut self, block: &ArchiveBlock) -> Result<(), Error> {
         let Some(archive) = &self.packer.archive else { return Ok(()) };
         self.blocks.push((block.unpadded_len, block.len_bytes));
-        self.output.append_from(&archive.file, block.archive_offset, block.padded_len(), self.interrupt)
+        self.output.append_from(
+            &archive.file,
+            block.archive_offset,
+            block.padded_len(),
+            self.options.interrupt,
+        )
     }
 
     fn append(&mut self, piece: &Piece, len_bytes: u64) -> Result<(), Error> {
@@ -339,13 +346,13 @@ impl Image<'_> {
             Bytes::Stored(runs) => {
                 let store = self.packer.pool.store();
                 for (offset, len) in runs {
-                    self.output.append_from(store.file(), *offset, *len, self.interrupt)?;
+                    self.output.append_from(store.file(), *offset, *len, self.options.interrupt)?;
                 }
             }
             Bytes::Archived(prefix) => {
                 if let Some(archive) = &self.packer.archive {
                     let (offset, len) = (prefix.archive_offset, prefix.packed_len);
-                    self.output.append_from(&archive.file, offset, len, self.interrupt)?;
+                    self.output.append_from(&archive.file, offset, len, self.options.interrupt)?;
                 }
             }
         }

@@ -1,5 +1,6 @@
 //! Compressed images before the programs that will read them, and maps before bmaptool.
 
+use cardpress::base::Silent;
 use std::fs::{self, File};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -89,7 +90,7 @@ fn packer(
 
 fn press(packer: &Packer, node: &Overlay<Arc<FileDevice>>, target: &Path) -> Packed {
     let interrupt = Interrupt::default();
-    let options = sink::Options { secret: false, reflink: false, interrupt: &interrupt };
+    let options = sink::Options { secret: false, reflink: false, interrupt: &interrupt, progress: &Silent };
     let staged = packer.stage(node, &node.dirty_extents(), target, options).unwrap();
     let packed = staged.packed();
     staged.commit().unwrap();

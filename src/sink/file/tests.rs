@@ -2,6 +2,7 @@ use std::os::unix::fs::{FileExt as _, MetadataExt as _, PermissionsExt as _};
 use std::process::Command;
 
 use super::*;
+use crate::base::Silent;
 use crate::block::{Device as _, FileDevice, Overlay};
 
 const MIB: u64 = 1 << 20;
@@ -28,7 +29,7 @@ fn edited(base: &File) -> Overlay<FileDevice> {
 }
 
 fn options(interrupt: &Interrupt) -> Options<'_> {
-    Options { secret: false, reflink: true, interrupt }
+    Options { secret: false, reflink: true, interrupt, progress: &Silent }
 }
 
 /// Stages and gives the name at once.

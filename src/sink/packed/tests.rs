@@ -4,6 +4,7 @@ use std::process::Command;
 use super::super::file::tests::Mounted;
 use super::cut::Part as Piece;
 use super::*;
+use crate::base::Silent;
 use crate::block::{Device as _, Overlay};
 
 const KIB: u64 = 1 << 10;
@@ -80,7 +81,7 @@ fn packer(
 fn press(packer: &Packer, node: &dyn ReadAt, dirty: &[Extent], dir: &Path) -> (Vec<u8>, Packed) {
     let interrupt = Interrupt::default();
     let target = tempfile::Builder::new().tempfile_in(dir).unwrap().into_temp_path();
-    let options = Options { secret: false, reflink: false, interrupt: &interrupt };
+    let options = Options { secret: false, reflink: false, interrupt: &interrupt, progress: &Silent };
     let staged = packer.stage(node, dirty, &target, options).unwrap();
     let packed = staged.packed();
     staged.commit().unwrap();
@@ -392,7 +393,7 @@ fn an_image_that_was_interrupted_or_refused_leaves_nothing_behind() {
     let packer = packer(&base, Packing::Xz, 1, None, dir.path());
     let interrupt = Interrupt::default();
     interrupt.raise();
-    let options = Options { secret: true, reflink: false, interrupt: &interrupt };
+    let options = Options { secret: true, reflink: false, interrupt: &interrupt, progress: &Silent };
     let staged = packer.stage(&node(&base, &[1]), &[], &dir.path().join("node.img.xz"), options);
     assert!(matches!(staged, Err(Error::Interrupted(_))));
     let short = Overlay::new(crate::block::Memory::new(vec![0; 5]));
@@ -412,7 +413,7 @@ fn an_image_with_secrets_is_for_its_owner_only() {
     let interrupt = Interrupt::default();
     for (secret, mode) in [(true, 0o600), (false, 0o644)] {
         let target = dir.path().join("node.img.zst");
-        let options = Options { secret, reflink: false, interrupt: &interrupt };
+        let options = Options { secret, reflink: false, interrupt: &interrupt, progress: &Silent };
         let staged = packer.stage(&base, &[], &target, options).unwrap();
         assert_eq!(staged.path().metadata().unwrap().permissions().mode() & 0o777, mode);
         staged.commit().unwrap();
@@ -433,7 +434,7 @@ fn a_full_disk_is_told_wherever_it_is_and_nothing_is_left_on_it() {
         let spliced = archive.is_some();
         let packer = packer(&base, Packing::Xz, 2, archive, folder);
         let interrupt = Interrupt::default();
-        let options = Options { secret: false, reflink: false, interrupt: &interrupt };
+        let options = Options { secret: false, reflink: false, interrupt: &interrupt, progress: &Silent };
         let staged = packer.stage(&base, &[], &target.join("node.img.xz"), options);
         let mut error = staged.unwrap_err();
         // What is for all nodes fails for all.
