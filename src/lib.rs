@@ -3,7 +3,7 @@
 //! ```text
 //! profile ─▶ plan ─▶ [NodePlan: Vec<Edit>] ────────────────────────┐
 //! archive or file ─▶ source ─▶ base image ─▶ block::Overlay ─▶ image::{table, fat, ext4}   build::apply
-//!                                                    └─ base + dirty blocks ─▶ sink ─▶ file ─▶ build::verify
+//!                                                    └─ base + dirty blocks ─▶ sink ─▶ file | card ─▶ build::verify
 //! ```
 //!
 //! The layers, from the edge inwards; each imports only from layers further down.
@@ -21,8 +21,8 @@
 //!
 //! Start with [`plan::Edit`], the one change, then [`build`].
 //!
-//! What lasts is written in two places only: `sink` makes new files, and [`block::redo`] changes one in place, for
-//! `cardpress fs`. An image that nodes are pressed from is never written to.
+//! What lasts is written in three places only: `sink` makes new files, [`sink::flash`] writes cards, and [`block::redo`]
+//! changes an image in place, for `cardpress fs`. An image that nodes are pressed from is never written to.
 //!
 //! Deliberately absent: mounting, chroot, root rights, virtual machines, and journal writing (we never run beside a
 //! kernel).
