@@ -116,7 +116,7 @@ fn hint(cause: &(dyn std::error::Error + 'static)) -> Option<&'static str> {
         Some(source::Error::NoSignature { .. }) => {
             return Some("leave out image.signed-by where nobody signs; sha256 and the lock still hold");
         }
-        Some(source::Error::NoSpace { .. }) => {
+        Some(source::Error::NoSpace { .. } | source::Error::Full { .. }) => {
             return Some(
                 "`cardpress cache prune --older-than 30d` makes room; --cache DIR names another disk",
             );

@@ -1,9 +1,9 @@
 //! Why there is no base image.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use super::{net, signature};
+use super::{IMAGE_LEN_MAX, net, signature};
 use crate::base::{ByteLen, Interrupted, Sha256Digest};
 use crate::block::redo;
 
@@ -141,13 +141,26 @@ pub enum Error {
         /// What follows.
         found: String,
     },
-    /// Longer than any image, or than the disk has room for.
+    /// Longer than any image, or than it was announced.
     #[error("`{}` unpacks to more than {}", .path.display(), ByteLen(*.limit))]
     TooLong {
         /// The file.
         path: PathBuf,
         /// The limit.
         limit: u64,
+    },
+    /// The cache's disk is too full, which showed only while unpacking.
+    #[error(
+        "no space in `{}` to unpack `{}`: it takes more than the {} that are free", .dir.display(), .path.display(),
+        ByteLen(*.free_bytes)
+    )]
+    Full {
+        /// The file.
+        path: PathBuf,
+        /// The cache.
+        dir: PathBuf,
+        /// What was free before.
+        free_bytes: u64,
     },
     /// The cache's disk is too full.
     #[error(
@@ -209,6 +222,18 @@ impl From<net::Error> for Error {
         match error {
             net::Error::Interrupted(interrupted) => Self::Interrupted(interrupted),
             error => Self::Net(error),
+        }
+    }
+}
+
+impl Error {
+    /// What was too long for the room there is, rather than for any image, says so.
+    pub(super) fn or_full(self, dir: &Path) -> Self {
+        match self {
+            Self::TooLong { path, limit } if limit < IMAGE_LEN_MAX => {
+                Self::Full { path, dir: dir.to_owned(), free_bytes: limit }
+            }
+            error => error,
         }
     }
 }

@@ -282,7 +282,7 @@ impl Given<'_> {
         progress.start("unpack the base image", Some(self.len_bytes));
         let unpacked = self.job(limit).unpack(&mut out);
         progress.finish();
-        let sha256 = unpacked?;
+        let sha256 = unpacked.map_err(|error| error.or_full(self.asked.cache.dir()))?;
         check_head(path, self.format, wanted, out.head())?;
         let digests = out.finish().map_err(|source| Error::Unpack { path: path.to_owned(), source })?;
         Ok((sha256, digests))

@@ -456,7 +456,10 @@ impl Fetch<'_> {
         let arriving = (!is_whole).then_some(arriving);
         let wanted = Wanted::Disk;
         let job = Job { path: name, file: &file, arriving, format, limit, wanted, progress, interrupt };
-        let archive_sha256 = job.unpack(&mut out)?;
+        let archive_sha256 = job.unpack(&mut out).map_err(|error| match self.image.image_len {
+            None => error.or_full(self.tools.cache.dir()),
+            Some(_) => error,
+        })?;
         check_head(name, format, Wanted::Disk, out.head())?;
         let image = out.finish().map_err(|source| self.unpack_failed(source))?;
         Ok(Some(Unpacked { archive_sha256, image }))

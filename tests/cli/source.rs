@@ -7,6 +7,7 @@ use cardpress::base::Sha256Digest;
 use serde_json::{Value, json};
 
 use crate::support::server::{Reply, Server};
+use crate::support::tools;
 use crate::support::world::{Run, World, profile, small_base};
 
 /// As `downloads.raspberrypi.com` lays them out; the name of an image is in its address.
@@ -358,4 +359,40 @@ fn an_image_that_must_be_signed_is_taken_with_a_good_signature_and_no_other() {
     assert_eq!(web.run(&NONE).status, 1);
     fs::write(web.world.path("base.img.xz.sig"), signer.sign(&web.archive)).unwrap();
     web.run(&NONE).succeeded();
+}
+
+/// Nobody says how long the image is, so it shows only on the way that it does not fit.
+#[test]
+fn a_cache_that_fills_up_while_unpacking_is_told_of_and_left_clean() {
+    if !tools::is_root() {
+        assert!(std::env::var("CARDPRESS_ORACLES").as_deref() != Ok("require"), "not root: no small disk");
+        println!("SKIPPED: not root: no small disk");
+        return;
+    }
+    let world = World::new();
+    let (raw, packed) = (world.path("base.img"), world.path("base.img.zst"));
+    let unpack = Command::new("xz").arg("-dc").arg(small_base()).output().unwrap();
+    fs::write(&raw, unpack.stdout).unwrap();
+    // From a pipe zstd does not know the length.
+    let pack =
+        Command::new("zstd").args(["-1", "-q", "-c"]).stdin(fs::File::open(&raw).unwrap()).output().unwrap();
+    fs::write(&packed, pack.stdout).unwrap();
+    world.write("cluster.toml", &profile(&[("n1", "192.168.7.11")], ""));
+    fs::create_dir(world.path("small")).unwrap();
+    let small = world.path("small");
+    tools::tool("mount", &["-t", "tmpfs", "-o", "size=16m", "tmpfs", small.to_str().unwrap()]);
+    let run = world.run(&["build", "cluster.toml", "--image", "base.img.zst", "--cache", "small"]);
+    let left = fs::read_dir(&small).unwrap().count();
+    tools::tool("umount", &[small.to_str().unwrap()]);
+    assert_eq!(run.status, 1, "{}", run.err);
+    assert!(
+        run.err.contains("no space in `small` to unpack `base.img.zst`: it takes more than the 16 MiB"),
+        "{}",
+        run.err
+    );
+    assert!(run.err.contains("hint: `cardpress cache prune"), "{}", run.err);
+    assert_eq!(left, 0, "something stays in the cache");
+    world
+        .run(&["build", "cluster.toml", "--image", "base.img.zst", "--cache", "large", "--format", "none"])
+        .succeeded();
 }

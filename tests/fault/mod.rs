@@ -2,6 +2,7 @@
 
 mod build;
 mod download;
+mod flash;
 mod kill;
 mod power;
 
