@@ -6,6 +6,7 @@
 //!
 //! Names, models and labels were written by others. They are shown without control characters and cut when long.
 
+#[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "only a system that is built looks"))]
 mod contents;
 #[cfg(target_os = "linux")]
 mod linux;
@@ -457,6 +458,7 @@ fn list_paths(paths: &[PathBuf]) -> String {
 }
 
 /// What others wrote, fit to be shown: letters, digits, ASCII marks, single spaces, 64 characters at most.
+#[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "only a system that is built looks"))]
 pub(crate) fn clean(bytes: &[u8]) -> String {
     let bytes = bytes.split(|byte| *byte == 0).next().unwrap_or_default();
     let text: String = String::from_utf8_lossy(bytes)

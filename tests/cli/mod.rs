@@ -2,6 +2,8 @@
 
 mod build;
 mod check;
+#[cfg(target_os = "linux")]
+mod devices;
 mod fs;
 mod images;
 mod plan;

@@ -1,5 +1,7 @@
 //! What is left when the power goes, or the process.
 
+#[cfg(target_os = "linux")]
+mod devices;
 mod download;
 mod kill;
 mod power;
