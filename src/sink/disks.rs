@@ -6,6 +6,7 @@
 //!
 //! Names, models and labels were written by others. They are shown without control characters and cut when long.
 
+#[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "only a system that is built looks"))]
 mod contents;
 #[cfg(target_os = "linux")]
 mod linux;
@@ -264,7 +265,7 @@ pub enum Obstacle {
     #[error("there is no medium in it")]
     NoMedium,
     /// It cannot be taken out, and is not on USB or a slot for cards.
-    #[error("it is a fixed disk ({}); --allow-fixed-disk takes it all the same", .0.name())]
+    #[error("it is a fixed disk ({}), which only --allow-fixed-disk takes", .0.name())]
     Fixed(Transport),
     /// It cannot hold what is to be written.
     #[error("it is too small: {} there, {} needed", ByteLen(*.len_bytes), ByteLen(*.needed_bytes))]
@@ -457,6 +458,7 @@ fn list_paths(paths: &[PathBuf]) -> String {
 }
 
 /// What others wrote, fit to be shown: letters, digits, ASCII marks, single spaces, 64 characters at most.
+#[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "only a system that is built looks"))]
 pub(crate) fn clean(bytes: &[u8]) -> String {
     let bytes = bytes.split(|byte| *byte == 0).next().unwrap_or_default();
     let text: String = String::from_utf8_lossy(bytes)

@@ -2,6 +2,8 @@
 
 mod build;
 mod check;
+#[cfg(target_os = "linux")]
+mod devices;
 mod fleet;
 mod fs;
 mod images;

@@ -1,7 +1,10 @@
 //! What is left when the power goes, or the process.
 
 mod build;
+#[cfg(target_os = "linux")]
+mod devices;
 mod download;
+#[cfg(target_os = "linux")]
 mod flash;
 mod kill;
 mod power;

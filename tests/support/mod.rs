@@ -1,5 +1,6 @@
 //! What the tests stand on. Nothing in here decides a verdict.
 
+pub(crate) mod loops;
 pub(crate) mod server;
 pub(crate) mod shapes;
 pub(crate) mod tools;

@@ -43,7 +43,7 @@ impl Default for Linux {
 
 impl System for Linux {
     fn list(&self, look_into: bool) -> Result<Vec<Disk>, Error> {
-        let stack = Stack::read(self)?;
+        let stack = self.snapshot()?;
         let mut nodes: Vec<&Node> = stack.nodes().filter(|node| stack.is_listed(node)).collect();
         // sda before sdaa, mmcblk2 before mmcblk10.
         nodes.sort_by_key(|node| (node.name.len(), &node.name));
@@ -69,7 +69,7 @@ impl System for Linux {
             return Err(Error::NotBlockDevice { path: path.to_owned(), found });
         }
         let (major, minor) = (rustix::fs::major(metadata.rdev()), rustix::fs::minor(metadata.rdev()));
-        let stack = Stack::read(self)?;
+        let stack = self.snapshot()?;
         let unknown = || Error::NoSuchDevice { path: path.to_owned(), major, minor };
         let node = stack.by_number((major, minor)).ok_or_else(unknown)?;
         Ok(self.disk(&stack, node, real, true))
@@ -77,6 +77,19 @@ impl System for Linux {
 }
 
 impl Linux {
+    /// Everything as it is now. Where no daemon polls, the kernel notices that a card was put in or pulled only when
+    /// somebody opens the reader.
+    fn snapshot(&self) -> Result<Stack, Error> {
+        let stack = Stack::read(self)?;
+        let is_reader = |node: &&Node| {
+            stack.is_listed(node) && attributes::is_removable(node) && attributes::not_a_disk(node).is_none()
+        };
+        let readers = stack.nodes().filter(is_reader).map(|node| self.path_of(&node.name));
+        let is_device = |path: &PathBuf| path.metadata().is_ok_and(|node| node.file_type().is_block_device());
+        let opened = readers.filter(is_device).map(File::open).count();
+        if opened == 0 { Ok(stack) } else { Stack::read(self) }
+    }
+
     /// What `/dev` calls it: sysfs writes `!` where a name has a slash.
     fn path_of(&self, name: &str) -> PathBuf {
         self.dev.join(name.replace('!', "/"))
