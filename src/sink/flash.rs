@@ -90,7 +90,8 @@ impl Shape {
 /// 8 MiB for a card, and 4 more when it is resumed or verified. Measured on a device of 40 MB/s and 1 ms a command, with
 /// an image that is decoded at 60 MB/s: one writer keeps it busy for 72 to 91 % of the time, two or four for 96 to 99 %,
 /// and on a host with more to do than it can, four get 30 MB/s where two get 21. With 256 KiB the commands cost 15 %;
-/// 4 MiB are no faster than 1 MiB.
+/// 4 MiB are no faster than 1 MiB. On a loop device over a disk, all of a 400 MiB image takes 0.41 s where
+/// `dd bs=4M oflag=direct conv=fsync` takes 0.59 s (medians of six, in turns), and 1.5 s with verification.
 const SHAPE: Shape = Shape { piece_len: 1 << 20, writers: 4 };
 
 /// Brings the `mapped` ranges of `image` onto `medium`; ascending, apart from each other or touching. The rest of the

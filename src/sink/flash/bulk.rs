@@ -23,8 +23,8 @@ const MAX_BAD: usize = 256;
 pub(super) struct Piece {
     /// Where.
     pub(super) extent: Extent,
-    /// What the image holds there.
-    digest: Sha256Digest,
+    /// What the image holds there; not asked when nothing will be verified.
+    digest: Option<Sha256Digest>,
     /// It was handed to the medium; else the medium had it already.
     pub(super) written: bool,
 }
@@ -62,7 +62,7 @@ pub(super) fn write(
     thread::scope(|scope| {
         for _ in 0..shape.writers {
             let reports = reports.clone();
-            scope.spawn(|| run_writer(target, &queue, reports, options.resume, &stop));
+            scope.spawn(|| run_writer(target, &queue, reports, options, &stop));
         }
         drop(reports);
         let written = feed(image, pieces, jobs, &done, options, shape);
@@ -114,7 +114,7 @@ fn run_writer(
     target: Target<'_>,
     queue: &Mutex<Receiver<Job>>,
     reports: Sender<Done>,
-    resume: bool,
+    options: Options<'_>,
     stop: &Interrupt,
 ) {
     let mut found = None;
@@ -123,8 +123,8 @@ fn run_writer(
         let Ok(Job { index, extent, buffer }) = job else { return };
         let bytes = buffer.first(extent.len_bytes);
         let outcome = stop.check().map_err(Error::from).and_then(|()| {
-            let digest = Sha256Digest::of(bytes);
-            if resume {
+            let digest = options.verify.then(|| Sha256Digest::of(bytes));
+            if options.resume {
                 let found = found.get_or_insert_with(|| Buffer::new(buffer.bytes().len()));
                 let found = found.first_mut(extent.len_bytes);
                 // What cannot be read is not right.
@@ -211,7 +211,7 @@ fn find_bad(
 
 fn reads_right(target: Target<'_>, piece: &Piece, buffer: &mut Buffer) -> bool {
     let found = buffer.first_mut(piece.extent.len_bytes);
-    target.read(piece.extent.offset, found).is_ok() && Sha256Digest::of(found) == piece.digest
+    target.read(piece.extent.offset, found).is_ok() && Some(Sha256Digest::of(found)) == piece.digest
 }
 
 /// Writes ranges of the image once more; none is longer than a piece.

@@ -12,30 +12,28 @@ fn at_every_step(mut stop: impl FnMut(usize) -> bool) -> usize {
 #[test]
 fn no_power_cut_leaves_a_table_and_not_all_of_its_image() {
     let image = image_bytes(IMAGE_LEN, 1);
-    // Of what was not synced: nothing, all, and any.
-    for seed in [0, 1, 2, 3] {
-        for bootable in [false, true] {
-            let (mut untouched, mut bare, mut whole) = (0, 0, 0);
-            at_every_step(|step| {
-                let faults = Faults { cut: Some((step, seed)), ..Faults::default() };
-                let (flashed, card) = Run::default().flash_old(bootable, faults);
-                let Err(failed) = flashed else { return true };
-                check_left(&failed, &card, &old_card(bootable), &format!("cut at {step}, seed {seed}"));
-                if bootable && card == old_card(true) {
-                    untouched += 1;
-                } else if has_table(&card) {
-                    assert_eq!(wrong(&card, &image, &most()), None, "cut at {step}, seed {seed}");
-                    whole += 1;
-                } else {
-                    assert!(card[..512].iter().all(|byte| *byte == 0), "cut at {step}, seed {seed}");
-                    bare += 1;
-                }
-                false
-            });
-            assert!(bare > 25 && untouched <= 2 && whole <= 2, "{untouched} {bare} {whole}");
-            // When all that was written stays, it is all there before the last sync says so.
-            assert!(whole > 0 || seed != 1, "{untouched} {bare} {whole}");
-        }
+    // Of what was not synced: nothing, all, and any; on a card that was a disk before, and one that was not.
+    for (seed, bootable) in [(0, true), (1, true), (2, true), (3, true), (4, false)] {
+        let (mut untouched, mut bare, mut whole) = (0, 0, 0);
+        at_every_step(|step| {
+            let faults = Faults { cut: Some((step, seed)), ..Faults::default() };
+            let (flashed, card) = Run::default().flash_old(bootable, faults);
+            let Err(failed) = flashed else { return true };
+            check_left(&failed, &card, &old_card(bootable), &format!("cut at {step}, seed {seed}"));
+            if bootable && card == old_card(true) {
+                untouched += 1;
+            } else if has_table(&card) {
+                assert_eq!(wrong(&card, &image, &most()), None, "cut at {step}, seed {seed}");
+                whole += 1;
+            } else {
+                assert!(card[..512].iter().all(|byte| *byte == 0), "cut at {step}, seed {seed}");
+                bare += 1;
+            }
+            false
+        });
+        assert!(bare > 25 && untouched <= 2 && whole <= 2, "{untouched} {bare} {whole}");
+        // When all that was written stays, it is all there before the last sync says so.
+        assert!(whole > 0 || seed != 1, "{untouched} {bare} {whole}");
     }
 }
 

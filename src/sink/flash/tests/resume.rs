@@ -36,7 +36,7 @@ fn check_resume(before: Vec<u8>, context: &str) {
 fn a_flash_resumed_after_a_cut_at_any_write_writes_what_is_missing() {
     let mut most_skipped = 0;
     for step in 0..1000 {
-        for seed in [0, 1, 2] {
+        for seed in [1, 2] {
             let faults = Faults { cut: Some((step, seed)), ..Faults::default() };
             let (flashed, card) = Run::default().flash_old(true, faults);
             if flashed.is_ok() {
