@@ -188,3 +188,6 @@ fn names_on<B: ReadAt>(image: &Overlay<B>, ranges: &[Extent]) -> Vec<String> {
     }
     names
 }
+
+#[cfg(test)]
+mod tests;

@@ -41,10 +41,11 @@ pub(super) fn verify(
     let options = fatfs::FsOptions::new().update_accessed_date(false);
     let boot = fatfs::FileSystem::new(Window::new(device, &layout.boot), options)
         .map_err(|error| fault(format!("the boot filesystem cannot be read back: {error}")))?;
+    let mut links = Links { root: &root, known: BTreeMap::new() };
     for (path, expected) in expectations(edits) {
         // What is said of a link is said of the link itself.
         let follow_last = matches!(expected, Expected::File { .. } | Expected::Directory { .. });
-        match below_boot(&root, &path, boot_mount, follow_last) {
+        match links.below_boot(&path, boot_mount, follow_last) {
             Some(below) => check_on_boot(&boot, &path, &below, &expected)?,
             None => check_on_root(&root, &path, &expected)?,
         }
@@ -104,42 +105,60 @@ fn expectations(edits: &[Edit]) -> BTreeMap<ImagePath, Expected<'_>> {
     all
 }
 
-/// The path inside the boot partition, when that is where `path` leads: by itself, or through a link such as
-/// `/boot/overlays -> firmware/overlays`.
-fn below_boot(root: &Ext4, path: &ImagePath, boot_mount: &ImagePath, follow_last: bool) -> Option<String> {
-    let mut left: Vec<String> = path.names().rev().map(str::to_owned).collect();
-    let mut reached = ImagePath::root();
-    let mut links = 0;
-    while let Some(name) = left.pop() {
-        match name.as_str() {
-            "" | "." => continue,
-            ".." => {
-                reached = reached.parent().unwrap_or_else(ImagePath::root);
-                continue;
-            }
-            _ => {}
+/// Where links lead, each asked for once: most paths share their first directories, and looking one up reads them through.
+struct Links<'r> {
+    root: &'r Ext4,
+    known: BTreeMap<ImagePath, Option<String>>,
+}
+
+impl Links<'_> {
+    /// The text of a symlink, if there is one.
+    fn target(&mut self, path: &ImagePath) -> Option<String> {
+        if let Some(known) = self.known.get(path) {
+            return known.clone();
         }
-        let here = reached.join(&name).ok()?;
-        let link = root.read_link(here.as_str()).ok().filter(|_| follow_last || !left.is_empty());
-        match link.as_ref().and_then(|link| link.to_str().ok()) {
-            // As many as Linux follows (path_resolution(7)).
-            Some(target) if links < 40 => {
-                links += 1;
-                if target.starts_with('/') {
-                    reached = ImagePath::root();
-                }
-                left.extend(target.split('/').rev().map(str::to_owned));
-            }
-            _ => reached = here,
-        }
+        let link = self.root.read_link(path.as_str()).ok();
+        let target = link.and_then(|link| link.to_str().ok().map(str::to_owned));
+        self.known.insert(path.clone(), target.clone());
+        target
     }
-    reached.below(boot_mount).filter(|below| !below.is_empty()).map(str::to_owned)
+
+    /// The path inside the boot partition, when that is where `path` leads: by itself, or through a link such as
+    /// `/boot/overlays -> firmware/overlays`.
+    fn below_boot(&mut self, path: &ImagePath, boot_mount: &ImagePath, follow_last: bool) -> Option<String> {
+        let mut left: Vec<String> = path.names().rev().map(str::to_owned).collect();
+        let mut reached = ImagePath::root();
+        let mut links = 0;
+        while let Some(name) = left.pop() {
+            match name.as_str() {
+                "" | "." => continue,
+                ".." => {
+                    reached = reached.parent().unwrap_or_else(ImagePath::root);
+                    continue;
+                }
+                _ => {}
+            }
+            let here = reached.join(&name).ok()?;
+            let is_followed = follow_last || !left.is_empty();
+            match is_followed.then(|| self.target(&here)).flatten() {
+                // As many as Linux follows (path_resolution(7)).
+                Some(target) if links < 40 => {
+                    links += 1;
+                    if target.starts_with('/') {
+                        reached = ImagePath::root();
+                    }
+                    left.extend(target.split('/').rev().map(str::to_owned));
+                }
+                _ => reached = here,
+            }
+        }
+        reached.below(boot_mount).filter(|below| !below.is_empty()).map(str::to_owned)
+    }
 }
 
 fn check_on_root(root: &Ext4, path: &ImagePath, expected: &Expected<'_>) -> Result<(), Error> {
-    let found = root.symlink_metadata(path.as_str());
     match expected {
-        Expected::Absent => match found {
+        Expected::Absent => match root.symlink_metadata(path.as_str()) {
             Ok(_) => Err(fault(format!("{path} is there, and was to be removed"))),
             Err(_) => Ok(()),
         },
@@ -149,13 +168,22 @@ fn check_on_root(root: &Ext4, path: &ImagePath, expected: &Expected<'_>) -> Resu
             Err(error) => Err(fault(format!("{path} is no symlink: {error}"))),
         },
         Expected::Present => {
+            let found = root.symlink_metadata(path.as_str());
             found.map(|_| ()).map_err(|error| fault(format!("{path} cannot be found: {error}")))
         }
-        Expected::File { content, mode, owner } => {
+        Expected::File { content: None, mode, owner } => {
             let found = root.metadata(path.as_str()).map_err(|error| fault(format!("{path}: {error}")))?;
-            check_attributes(path, &found, *mode, *owner)?;
-            let Some(wanted) = content else { return Ok(()) };
-            let found = root.read(path.as_str()).map_err(|error| fault(format!("{path}: {error}")))?;
+            check_attributes(path, &found, *mode, *owner)
+        }
+        Expected::File { content: Some(wanted), mode, owner } => {
+            let mut file = root.open(path.as_str()).map_err(|error| fault(format!("{path}: {error}")))?;
+            check_attributes(path, file.metadata(), *mode, *owner)?;
+            let (found_len, wanted_len) = (file.metadata().len(), wanted.len() as u64);
+            if found_len != wanted_len {
+                return Err(fault(format!("{path} has {found_len} bytes, wanted {wanted_len}")));
+            }
+            let mut found = Vec::new();
+            file.read_to_end(&mut found).map_err(|error| fault(format!("{path}: {error}")))?;
             check_content(path, &found, wanted)
         }
         Expected::Directory { mode, owner } => {

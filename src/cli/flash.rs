@@ -31,7 +31,7 @@ pub(super) fn run(args: &Flash, global: &Global, ui: &Ui) -> Result<(), Failure>
     }
     // The weightiest is told last and decides the exit status.
     let mut failed: Vec<Told> = told.into_iter().filter(|told| told.result.is_err()).collect();
-    failed.sort_by_key(|told| told.result.as_ref().map_or_else(|error| error_status(error), |_| 0));
+    failed.sort_by_key(Told::status);
     let last = failed.pop();
     for told in failed {
         if let Some(error) = told.into_error() {
@@ -39,10 +39,6 @@ pub(super) fn run(args: &Flash, global: &Global, ui: &Ui) -> Result<(), Failure>
         }
     }
     last.and_then(Told::into_error).map_or(Ok(()), |error| Err(Failure::Other(error)))
-}
-
-fn error_status(error: &build::Error) -> u8 {
-    report::status_of(error)
 }
 
 /// One call of the verb.
@@ -259,6 +255,11 @@ impl Session<'_> {
 }
 
 impl Told {
+    /// What the program's status would be for this card alone.
+    fn status(&self) -> u8 {
+        self.result.as_ref().err().map_or(0, |error| report::status_of(error))
+    }
+
     fn say(&self, ui: &Ui) {
         let Ok(flashed) = &self.result else { return };
         let mut line = format!(

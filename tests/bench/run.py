@@ -11,7 +11,7 @@ import argparse, json, os, pathlib, resource, shutil, statistics, subprocess, sy
 def run(argv, **more):
     """Wall seconds, CPU seconds and peak memory in MiB of one child."""
     began = time.monotonic()
-    child = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, **more)
+    child = subprocess.Popen(argv, **{"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, **more})
     errors = child.stderr.read().decode()
     _, status, usage = os.wait4(child.pid, 0)
     child.returncode = os.waitstatus_to_exitcode(status)

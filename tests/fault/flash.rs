@@ -32,7 +32,7 @@ fn may_attach() -> bool {
         "not root: no loop devices"
     );
     if !may {
-        println!("SKIPPED: not root: no loop devices");
+        let _ = writeln!(std::io::stderr(), "SKIPPED: not root: no loop devices");
     }
     may
 }

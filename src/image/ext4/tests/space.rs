@@ -102,3 +102,55 @@ fn edits_that_are_not_laid_down_yet_count_as_done() {
     assert_eq!(len(&fs), before + 10 * 4096);
     assert_eq!(len(&fs), (fs.len_blocks() - fs.free_blocks()) * 4096);
 }
+
+#[test]
+fn a_block_is_told_to_be_the_file_s_that_debugfs_finds_it_in() {
+    for shape in SHAPES {
+        let image = Image::make(shape);
+        let block_len = image.bytes_per_block();
+        let names: Vec<String> = (0..6).map(|number| format!("/dir-{}/file-{number}", number % 2)).collect();
+        image.edit(|fs| {
+            for directory in ["/dir-0", "/dir-1"] {
+                fs.mkdir(&path(directory), FILE).unwrap();
+            }
+            for name in &names {
+                fs.write_file(&path(name), &pattern(9_000), FILE).unwrap();
+            }
+        });
+        let device = Memory::new(image.bytes());
+        let fs = Filesystem::open(&device).unwrap();
+        let extent = |block: u64| Extent { offset: block * block_len + 7, len_bytes: 1 };
+        let mut all = Vec::new();
+        for name in &names {
+            let blocks = image.debugfs(&format!("blocks {name}"));
+            let blocks: Vec<u64> = blocks.split_whitespace().map(|word| word.parse().unwrap()).collect();
+            assert!(!blocks.is_empty(), "{name}");
+            for block in blocks {
+                assert_eq!(
+                    fs.names_on(&[extent(block)], 9).unwrap(),
+                    [name.as_str()],
+                    "{}: {block}",
+                    shape.0
+                );
+                all.push(extent(block));
+            }
+        }
+        let mut found = fs.names_on(&all, 9).unwrap();
+        found.sort();
+        assert!(
+            found.iter().eq(["/dir-0/file-0", "/dir-0/file-2", "/dir-0/file-4"].iter().chain(&[
+                "/dir-1/file-1",
+                "/dir-1/file-3",
+                "/dir-1/file-5"
+            ])),
+            "{}: {found:?}",
+            shape.0
+        );
+        assert_eq!(fs.names_on(&all, 2).unwrap().len(), 2);
+        // The superblock is nobody's.
+        assert_eq!(
+            fs.names_on(&[Extent { offset: 1024, len_bytes: 1024 }], 9).unwrap(),
+            Vec::<String>::new()
+        );
+    }
+}
