@@ -69,6 +69,13 @@ impl Drop for Loop {
         // A panic here would hide the first one.
         if self.is_ours() {
             let _ = run("losetup", ["--detach", text(&self.path)]);
+            // Who looks at all devices just now keeps it for a blink, and what it stands on is in use as long.
+            for _ in 0..100 {
+                if !self.is_ours() {
+                    break;
+                }
+                std::thread::sleep(std::time::Duration::from_millis(50));
+            }
         }
     }
 }
