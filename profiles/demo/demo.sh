@@ -20,4 +20,4 @@ for file in *.img; do
 done
 echo
 echo "Next: name a real Raspberry Pi OS image in a copy of $profile and build again;"
-echo "then write OUT/CLUSTER/NODE.img to a card with any imager, or: dd if=… of=/dev/… bs=4M conv=fsync"
+echo "then write its cards: cardpress flash PROFILE NODE=/dev/… (cardpress devices lists them), or any imager"

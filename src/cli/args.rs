@@ -382,7 +382,7 @@ pub(super) struct Flash {
     pub(super) nodes: Vec<String>,
 
     /// Write this image, raw or packed, as it is.
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["nodes", "base", "locked", "seed_file"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["nodes", "base", "locked"])]
     pub(super) image: Option<PathBuf>,
 
     /// Use this base image instead of the one the profile names: .img, .img.xz, .img.gz, .img.zst or .zip.
