@@ -2,8 +2,8 @@
 //!
 //! 1. The first block is zeroed: the card has no partition table from here to the end of step 5. Zeroed are then the
 //!    rest of the first MiB and, where the image does not reach, the last: the backup of a GPT and marks of arrays.
-//! 2. Is all of the card there ([`probe`])?
-//! 3. What the image maps past the first MiB is written ([`bulk`]), and no more than that. What lies between is free
+//! 2. Is all of the card there (`probe.rs`)?
+//! 3. What the image maps past the first MiB is written (`bulk.rs`), and no more than that. What lies between is free
 //!    space to the new filesystem, which never reads it before it writes it; so what the card held before stays there
 //!    and cannot be seen through the filesystem. Zeros that are mapped are written as zeros: the filesystem counts on
 //!    reading them (a file's contents, an inode table), and the card held something else.
