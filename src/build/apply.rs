@@ -3,7 +3,7 @@
 use crate::base::ByteLen;
 use crate::block::{Device, Overlay, ReadAt};
 use crate::image::table;
-use crate::plan::{Action, Edit, Owner};
+use crate::plan::{Action, Edit, Owner, grown_len};
 
 use super::Error;
 use super::layout::{Layout, grow_last, slice};
@@ -18,10 +18,7 @@ pub(super) fn apply<B: ReadAt>(
     edits: &[Edit],
     epoch_seconds: Option<i64>,
 ) -> Result<Layout, Error> {
-    let wanted = edits.iter().find_map(|edit| match edit.action {
-        Action::GrowImage(len) => Some(len),
-        _ => None,
-    });
+    let wanted = grown_len(edits);
     // Past this byte there was no image, so there is nothing yet.
     let zero_from = overlay.len_bytes().saturating_sub(layout.root.start_bytes);
     let layout = match wanted {

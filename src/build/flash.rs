@@ -2,6 +2,8 @@
 //!
 //! No image is made in between: a node is the base and its own few blocks, and goes to the card from there.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
@@ -96,33 +98,36 @@ impl fmt::Debug for Finished {
     }
 }
 
-/// The plan of `node` for a card of `card_bytes`: with `image.grow = "card"` the root filesystem fills it. With it, how
-/// long the image will be.
+/// The plans of these nodes for cards so many bytes long: with `image.grow = "card"` each root filesystem fills its card.
 ///
 /// # Errors
 /// As for [`super::plan`]; [`Error::NoSuchNode`].
-pub fn plan_for_card(
+pub fn plan_for_cards(
     cluster: &Cluster,
     opened: &Opened,
     seed: &Seed,
-    node: &str,
-    card_bytes: u64,
-) -> Result<(NodePlan, u64), Error> {
-    let mut cluster = cluster.clone();
-    let image_bytes = opened.base.len_bytes;
-    let len_bytes = match cluster.image.grow {
+    cards: &[(&str, u64)],
+) -> Result<Vec<NodePlan>, Error> {
+    // One plan of the cluster serves all cards of one length, and every card where none is filled.
+    let mut planned: BTreeMap<Option<u64>, Vec<NodePlan>> = BTreeMap::new();
+    let mut chosen = Vec::new();
+    for (node, card_bytes) in cards {
         // A card that is too small for the image is refused as such, not as too little to grow to.
-        Some(Growth::Card) if card_bytes >= image_bytes => {
-            cluster.image.grow = Some(Growth::To(ByteLen(card_bytes)));
-            card_bytes
-        }
-        Some(Growth::Card) | None => image_bytes,
-        Some(Growth::To(len)) => len.0,
-    };
-    let plans = super::choose(super::plan(&cluster, opened, seed)?, &[node.to_owned()])?;
-    let plan = plans.into_iter().next();
-    let no_node = || Error::NoSuchNode { name: node.to_owned(), known: String::new() };
-    Ok((plan.ok_or_else(no_node)?, len_bytes))
+        let is_filled = cluster.image.grow == Some(Growth::Card) && *card_bytes >= opened.base.len_bytes;
+        let filled = is_filled.then_some(*card_bytes);
+        let plans = match planned.entry(filled) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(none) => {
+                let mut cluster = cluster.clone();
+                if let Some(len) = filled {
+                    cluster.image.grow = Some(Growth::To(ByteLen(len)));
+                }
+                none.insert(super::plan(&cluster, opened, seed)?)
+            }
+        };
+        chosen.extend(super::choose(plans.clone(), &[(*node).to_owned()])?);
+    }
+    Ok(chosen)
 }
 
 /// Writes all cards at once. One that fails does not stop the others. The results come in the order of `jobs`.

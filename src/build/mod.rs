@@ -31,7 +31,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::block::{FileDevice, Overlay};
-use crate::plan::{Cluster, NodePlan, OsFacts, Seed, more_paths, resolve, wanted_paths};
+use crate::plan::{Cluster, NodePlan, OsFacts, Seed, grown_len, more_paths, resolve, wanted_paths};
 use crate::source::BaseImage;
 
 pub use base::Bases;
@@ -60,6 +60,14 @@ pub struct Opened {
     layout: Layout,
     /// What it says of itself.
     pub facts: OsFacts,
+}
+
+impl Opened {
+    /// How long the image of a node will be, in bytes.
+    #[must_use]
+    pub fn image_len(&self, plan: &NodePlan) -> u64 {
+        grown_len(&plan.edits).map_or(self.base.len_bytes, |len| len.0)
+    }
 }
 
 /// Opens the base of `cluster`.

@@ -8,7 +8,7 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::base::{Interrupt, Progress, Sha256Digest, Sha256Hasher};
 use crate::block::{FileDevice, ReadAt};
-use crate::plan::{Action, Cluster, NodePlan};
+use crate::plan::{Cluster, NodePlan};
 use crate::sink::{self, Archive, ArchiveBlock, Check, Packed, Packer, PackerOptions, Packing};
 use crate::source::{XzArchive, XzBlock};
 
@@ -73,7 +73,7 @@ pub fn press(
 ) -> Result<(Manifest, Vec<Pressed>), Error> {
     let made = output.folder.as_deref().map(make_folder).transpose()?.unwrap_or_default();
     let pressed = check_room(opened, plans, output).and_then(|()| {
-        let all_bytes = plans.iter().map(|plan| image_len(opened, plan)).sum();
+        let all_bytes = plans.iter().map(|plan| opened.image_len(plan)).sum();
         progress.start("pressing", Some(all_bytes));
         let packer = packer(opened, output);
         let pressed =
@@ -144,15 +144,6 @@ fn check_room(opened: &Opened, plans: &[NodePlan], output: &Output) -> Result<()
     let new = plans.iter().filter(|plan| !folder.join(file_name(plan, output)).exists()).count();
     let all = |source| Error::Sink { path: folder.clone(), source: Box::new(source) };
     sink::check_room_for(new, opened.device.file(), folder).map_err(all)
-}
-
-/// How long the image of a node will be.
-fn image_len(opened: &Opened, plan: &NodePlan) -> u64 {
-    let grown = plan.edits.iter().find_map(|edit| match edit.action {
-        Action::GrowImage(len) => Some(len.0),
-        _ => None,
-    });
-    grown.unwrap_or(opened.base.len_bytes)
 }
 
 fn file_name(plan: &NodePlan, output: &Output) -> String {

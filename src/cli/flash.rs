@@ -7,9 +7,9 @@ use anyhow::{Context as _, anyhow};
 use serde_json::{Value, json};
 
 use crate::base::ByteLen;
+use crate::build;
 use crate::build::flash::{self, Finished, Job, Onto, What};
-use crate::build::{self, Opened};
-use crate::plan::{Cluster, NodePlan, Seed};
+use crate::plan::Cluster;
 use crate::sink::card::{self, Card};
 use crate::sink::disks::{self, Disk};
 use crate::sink::flash::Flashed;
@@ -63,13 +63,6 @@ struct Told {
     result: Result<Flashed, build::Error>,
 }
 
-/// What a profile's cards are made from.
-struct Prepared {
-    cluster: Cluster,
-    seed: Seed,
-    opened: Opened,
-}
-
 impl Session<'_> {
     fn flash_image(&self, image: &Path, global: &Global) -> Result<Vec<Told>, Failure> {
         if !self.args.nodes.is_empty() {
@@ -110,15 +103,14 @@ impl Session<'_> {
             locked: self.args.locked,
             seed_file: self.args.seed_file.clone(),
         };
-        let Opening { cluster, seed, opened } = open_base(&subject, cluster, false, global, self.ui)?;
-        let prepared = Prepared { cluster, seed, opened };
+        let base = open_base(&subject, cluster, false, global, self.ui)?;
         if self.args.nodes.is_empty() {
-            return self.flash_nodes(&prepared, chosen);
+            return self.flash_nodes(&base, chosen);
         }
         let mut told = Vec::new();
         for name in &self.args.nodes {
             let chosen = self.wait_for(name)?;
-            let result = self.flash_nodes(&prepared, vec![chosen]);
+            let result = self.flash_nodes(&base, vec![chosen]);
             // What was done before is not lost from sight when the next one is refused.
             match result {
                 Ok(more) => told.extend(more),
@@ -132,20 +124,15 @@ impl Session<'_> {
         Ok(told)
     }
 
-    fn flash_nodes(&self, prepared: &Prepared, chosen: Vec<Chosen>) -> Result<Vec<Told>, Failure> {
-        let Prepared { cluster, seed, opened } = prepared;
-        let mut plans: Vec<(NodePlan, u64)> = Vec::new();
-        for Chosen { disk, name } in &chosen {
-            plans.push(flash::plan_for_card(cluster, opened, seed, name, disk.len_bytes)?);
-        }
+    fn flash_nodes(&self, base: &Opening, chosen: Vec<Chosen>) -> Result<Vec<Told>, Failure> {
+        let Opening { cluster, seed, opened } = base;
+        let cards: Vec<(&str, u64)> =
+            chosen.iter().map(|chosen| (chosen.name.as_str(), chosen.disk.len_bytes)).collect();
+        let plans = flash::plan_for_cards(cluster, opened, seed, &cards)?;
         self.confirm(&chosen)?;
-        let cards = self.take(chosen, |index| plans.get(index).map_or(0, |(_, len_bytes)| *len_bytes))?;
-        let plan_of = |index: usize| plans.get(index).map(|(plan, _)| plan);
-        let mut told = Vec::new();
-        if let Some(first) = plan_of(0) {
-            told = self.write(cards, |index| What::Node(opened, plan_of(index).unwrap_or(first)));
-        }
-        Ok(told)
+        let cards = self.take(chosen, |index| plans.get(index).map_or(0, |plan| opened.image_len(plan)))?;
+        let Some(first) = plans.first() else { return Ok(Vec::new()) };
+        Ok(self.write(cards, |index| What::Node(opened, plans.get(index).unwrap_or(first))))
     }
 
     /// Looks what the devices are; refuses early what must not be written to.

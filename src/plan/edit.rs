@@ -145,3 +145,12 @@ impl Content {
         matches!(self, Self::Secret(_))
     }
 }
+
+/// How long the image is to be after these edits, where they grow it.
+#[must_use]
+pub fn grown_len(edits: &[Edit]) -> Option<ByteLen> {
+    edits.iter().find_map(|edit| match edit.action {
+        Action::GrowImage(len) => Some(len),
+        _ => None,
+    })
+}

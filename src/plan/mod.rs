@@ -18,7 +18,7 @@ mod seed;
 
 pub use crate::base::{Arch, Variant};
 pub use cluster::*;
-pub use edit::{Action, Content, Edit, NodePlan, Owner};
+pub use edit::{Action, Content, Edit, NodePlan, Owner, grown_len};
 pub use facts::{FileFact, FirstBoot, FirstUser, Found, NetworkStack, OsFacts, Release, Tree};
 pub use resolve::{Fault, Faults, Problem, host_keys, more_paths, resolve, wanted_paths};
 pub use seed::Seed;

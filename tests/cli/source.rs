@@ -383,7 +383,7 @@ fn a_cache_that_fills_up_while_unpacking_is_told_of_and_left_clean() {
     tools::tool("mount", &["-t", "tmpfs", "-o", "size=16m", "tmpfs", small.to_str().unwrap()]);
     let run = world.run(&["build", "cluster.toml", "--image", "base.img.zst", "--cache", "small"]);
     let left = fs::read_dir(&small).unwrap().count();
-    tools::tool("umount", &[small.to_str().unwrap()]);
+    assert_eq!(tools::unmount(&small), Ok(()));
     assert_eq!(run.status, 1, "{}", run.err);
     assert!(
         run.err.contains("no space in `small` to unpack `base.img.zst`: it takes more than the 16 MiB"),

@@ -8,22 +8,12 @@ use cardpress::sink::card::{Error, Options};
 use cardpress::sink::disks::{self, Disk, Obstacle};
 use cardpress::sink::{BUFFER_ALIGN, Card, Medium};
 
-use crate::support::loops::Loop;
-use crate::support::tools::{Mount, Workspace, is_root, run, text, tool};
+use crate::support::loops::{Loop, may_attach};
+use crate::support::tools::{Mount, Workspace, run, text, tool};
 
 const MIB: u64 = 1 << 20;
 /// Loop devices say that they cannot be taken out.
 const ANY: Options = Options { allow_fixed_disk: true, needed_bytes: 0 };
-
-/// Says why a test did nothing.
-#[allow(clippy::print_stderr, reason = "called by tests only")]
-fn may_attach() -> bool {
-    let may = is_root();
-    if !may {
-        eprintln!("not root: no loop devices");
-    }
-    may
-}
 
 fn find(device: &Loop) -> Disk {
     disks::find(device.path()).expect("a device of ours")

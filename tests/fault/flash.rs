@@ -7,8 +7,8 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::support::loops::Loop;
-use crate::support::tools::{Mount, is_root, must, run, text, tool};
+use crate::support::loops::{Loop, may_attach};
+use crate::support::tools::{Mount, must, text, tool, unmount};
 use crate::support::world::{Run, World, profile, small_base};
 
 const MIB: u64 = 1 << 20;
@@ -23,19 +23,6 @@ const NODES: [(&str, &str); 8] = [
     ("n7", "192.168.7.17"),
     ("n8", "192.168.7.18"),
 ];
-
-/// Says why a test did nothing.
-fn may_attach() -> bool {
-    let may = is_root();
-    assert!(
-        may || std::env::var("CARDPRESS_ORACLES").as_deref() != Ok("require"),
-        "not root: no loop devices"
-    );
-    if !may {
-        let _ = writeln!(std::io::stderr(), "SKIPPED: not root: no loop devices");
-    }
-    may
-}
 
 /// A card that held something else: bytes that are neither zero nor alike.
 fn used_card(len_bytes: u64) -> Loop {
@@ -348,20 +335,10 @@ fn a_card_that_fails_half_way_is_left_without_a_table_while_the_other_is_finishe
     let run = flash(&world, &["cluster.toml", &pairs[0], &pairs[1]]);
     let found = contents(&failing);
     drop(failing);
-    let unmounted = run_until_unmounted(small.path());
+    let unmounted = unmount(small.path());
     assert_eq!(run.status, 4, "{}", run.err);
     assert!(run.err.contains("n1 on") && run.err.contains("left incomplete"), "{}", run.err);
     assert!(!has_table(&found), "it has a partition table");
     holds(&contents(&good), &world, "n2");
-    assert!(unmounted, "{} stays mounted", small.path().display());
-}
-
-fn run_until_unmounted(folder: &Path) -> bool {
-    (0..200).any(|_| {
-        let is_done = run("umount", [text(folder)]).status == 0;
-        if !is_done {
-            std::thread::sleep(Duration::from_millis(50));
-        }
-        is_done
-    })
+    assert_eq!(unmounted, Ok(()), "{} stays mounted", small.path().display());
 }

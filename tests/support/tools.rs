@@ -127,7 +127,7 @@ impl Drop for Mount {
 
 /// Asks umount(8) for up to ten seconds. A test that starts a program at this moment holds the files that we had open
 /// until its exec closes them: the mount is busy for a blink, or for longer on a machine with a lot to do.
-fn unmount(folder: &Path) -> Result<(), String> {
+pub(crate) fn unmount(folder: &Path) -> Result<(), String> {
     let mut said = String::new();
     for _ in 0..200 {
         let output = Command::new("umount").arg(folder).output().map_err(|error| error.to_string())?;
