@@ -158,6 +158,9 @@ pub enum Error {
     /// The settings do not go with this image.
     #[error("the profile does not fit this image")]
     Plan(#[source] Box<plan::Faults>),
+    /// A recipe or a template is wrong, or not for this image.
+    #[error("the recipes of the profile cannot be used on this image")]
+    Recipes(#[source] Box<plan::profile::Faults>),
     /// No node has this name.
     #[error("the profile has no node `{name}`; it has {known}")]
     NoSuchNode {

@@ -31,6 +31,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::block::{FileDevice, Overlay};
+use crate::plan::profile::{Laid, lay};
 use crate::plan::{Cluster, NodePlan, OsFacts, Seed, grown_len, more_paths, resolve, wanted_paths};
 use crate::source::BaseImage;
 
@@ -70,11 +71,11 @@ impl Opened {
     }
 }
 
-/// Opens the base of `cluster`.
+/// Opens the base of `cluster`, and lays the recipes that depend on it.
 ///
 /// # Errors
-/// As for [`base::open`], and when the image holds no system known here.
-pub fn open(cluster: &Cluster, bases: &Bases<'_>) -> Result<Opened, Error> {
+/// As for [`base::open`], when the image holds no system known here, and [`Error::Recipes`].
+pub fn open(cluster: &Cluster, seed: &Seed, bases: &Bases<'_>) -> Result<(Opened, Laid), Error> {
     let base::Base { name, image: base } = base::open(&cluster.image, bases)?;
     let host = |source| Error::Host { verb: "read", path: base.path.clone(), source };
     let device = FileDevice::new(base.file.try_clone().map_err(host)?).map_err(host)?;
@@ -86,18 +87,20 @@ pub fn open(cluster: &Cluster, bases: &Bases<'_>) -> Result<Opened, Error> {
     let boot = slice(&overlay, &layout.boot)?;
     let root = slice(&overlay, &layout.root)?;
     let mut system = System::open(&layout, &boot, &root, None)?;
-    let mut facts = facts::read(&mut system, &layout, base.len_bytes, &wanted_paths(cluster))?;
-    // A unit may take along another, which takes along a third.
-    let mut asked = BTreeSet::new();
-    for _ in 0..FACT_ROUNDS {
-        let more: Vec<_> =
-            more_paths(cluster, &facts).into_iter().filter(|path| asked.insert(path.clone())).collect();
-        if more.is_empty() {
+    let paths = wanted_paths(cluster);
+    let mut facts = facts::read(&mut system, &layout, base.len_bytes, &paths)?;
+    let laid = lay(cluster, &facts, seed).map_err(|faults| Error::Recipes(Box::new(faults)))?;
+    // Recipes may look at more; a unit may take along another, which takes along a third.
+    let mut asked: BTreeSet<_> = paths.into_iter().collect();
+    for round in 0..FACT_ROUNDS {
+        let paths = if round == 0 { wanted_paths(&laid.cluster) } else { more_paths(&laid.cluster, &facts) };
+        let more: Vec<_> = paths.into_iter().filter(|path| asked.insert(path.clone())).collect();
+        if more.is_empty() && round > 0 {
             break;
         }
         facts::read_more(&mut system, &mut facts.tree, &more)?;
     }
-    Ok(Opened { name, base, device, layout, facts })
+    Ok((Opened { name, base, device, layout, facts }, laid))
 }
 
 /// Decides what every node will be.

@@ -95,6 +95,12 @@ pub(super) enum Command {
     /// does not half-boot.
     #[command(after_help = FLASH_HELP)]
     Flash(Flash),
+    /// List the recipes, or explain one: what it does, its parts and parameters.
+    ///
+    /// A recipe says what a piece of software needs on a node: `recipes = ["docker"]` in `[defaults]`, a role or a node.
+    /// Folders in `recipes/` beside the profile are recipes, too, and win over those of the same name here.
+    #[command(after_help = RECIPES_HELP)]
+    Recipes(Recipes),
     /// Look into an image or edit it in place: files, directories, attributes, filesystems.
     ///
     /// IMAGE is a disk image or a bare ext4 or FAT filesystem. Commands that only read take packed images too
@@ -119,6 +125,23 @@ pub(super) enum Command {
     Devices,
     /// What was downloaded and unpacked: show it, check it, remove it.
     Cache(Cache),
+}
+
+const RECIPES_HELP: &str = "\
+Examples:
+  cardpress recipes                       every recipe, with one line
+  cardpress recipes slurm                 its parts and parameters, ready to be copied into a profile
+  cardpress recipes --profile my/rack.toml   with those in my/recipes/";
+
+/// `cardpress recipes`
+#[derive(Debug, Args)]
+pub(super) struct Recipes {
+    /// The one to explain.
+    pub(super) name: Option<String>,
+
+    /// The profile whose own recipes are listed, too [default: those in ./recipes].
+    #[arg(long, value_name = "PROFILE")]
+    pub(super) profile: Option<PathBuf>,
 }
 
 const DEVICES_HELP: &str = "\

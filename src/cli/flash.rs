@@ -125,7 +125,7 @@ impl Session<'_> {
     }
 
     fn flash_nodes(&self, base: &Opening, chosen: Vec<Chosen>) -> Result<Vec<Told>, Failure> {
-        let Opening { cluster, seed, opened } = base;
+        let Opening { cluster, seed, opened, .. } = base;
         let cards: Vec<(&str, u64)> =
             chosen.iter().map(|chosen| (chosen.name.as_str(), chosen.disk.len_bytes)).collect();
         let plans = flash::plan_for_cards(cluster, opened, seed, &cards)?;

@@ -15,6 +15,7 @@ mod fs;
 mod images;
 mod lock;
 mod plan;
+mod recipes;
 mod report;
 mod subject;
 mod ui;
@@ -47,6 +48,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Cache(args) => cache::run(args, &cli.global, &ui),
         Command::Build(args) => build::run(args, &cli.global, &ui),
         Command::Plan(args) => plan::run(args, &cli.global, &ui),
+        Command::Recipes(args) => recipes::run(args, &cli.global),
         Command::Fs(args) => fs::run(args, &cli.global, &ui),
         Command::Flash(args) => flash::run(args, &cli.global, &ui),
         Command::Devices => devices::run(&cli.global, &ui),

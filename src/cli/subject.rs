@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, anyhow};
 
 use crate::build::{self, Bases, Opened, lock_file, seed_file};
-use crate::plan::profile::{self, Surroundings};
-use crate::plan::{Cluster, NodePlan, Seed};
+use crate::plan::profile::{self, Laid, Surroundings};
+use crate::plan::{Cluster, HostFile, NodePlan, Seed, Service};
 use crate::source::catalogue::Place;
 use crate::source::{Cache, Client, Patience, Tools};
 
@@ -25,7 +25,12 @@ pub(super) struct Prepared {
 
 /// The same without plans.
 pub(super) struct Opening {
+    /// With its recipes laid.
     pub(super) cluster: Cluster,
+    /// What runs where.
+    pub(super) services: Vec<Service>,
+    /// What recipes write beside the images.
+    pub(super) host_files: Vec<HostFile>,
     pub(super) seed: Seed,
     pub(super) opened: Opened,
 }
@@ -89,7 +94,8 @@ pub(super) fn prepare(
     ui: &Ui,
 ) -> Result<Prepared, Failure> {
     let cluster = read_profile(&subject.profile, ui)?;
-    let Opening { cluster, seed, opened } = open_base(subject, cluster, is_archive_wanted, global, ui)?;
+    let Opening { cluster, seed, opened, services: _, host_files: _ } =
+        open_base(subject, cluster, is_archive_wanted, global, ui)?;
     let plans = build::choose(build::plan(&cluster, &opened, &seed)?, &subject.nodes)?;
     Ok(Prepared { cluster, opened, plans })
 }
@@ -110,8 +116,12 @@ pub(super) fn open_base(
         is_archive_wanted,
         ..Source::new(&subject.profile, subject.image.as_deref(), subject.locked, global)?
     };
-    let opened = build::open(&cluster, &source.bases(ui))?;
-    Ok(Opening { cluster, seed, opened })
+    let (opened, Laid { cluster, services, host_files }) =
+        match build::open(&cluster, &seed, &source.bases(ui)) {
+            Err(build::Error::Recipes(faults)) => return Err(Failure::Profile(*faults)),
+            opened => opened?,
+        };
+    Ok(Opening { cluster, services, host_files, seed, opened })
 }
 
 pub(super) fn cache_folder(global: &Global) -> Result<PathBuf, Failure> {
@@ -143,11 +153,21 @@ pub(super) fn source_date_epoch() -> Result<Option<i64>, Failure> {
 }
 
 /// The host as a profile may see it: the files and variables it names.
-struct Host;
+pub(super) struct Host;
 
 impl Surroundings for Host {
     fn read_file(&self, path: &Path) -> std::io::Result<Vec<u8>> {
         std::fs::read(path)
+    }
+
+    fn names_in(&self, folder: &Path) -> std::io::Result<Vec<(String, bool)>> {
+        let mut names = Vec::new();
+        for entry in std::fs::read_dir(folder)? {
+            let entry = entry?;
+            names.push((entry.file_name().to_string_lossy().into_owned(), entry.path().is_dir()));
+        }
+        names.sort();
+        Ok(names)
     }
 
     fn env(&self, name: &str) -> Option<String> {

@@ -8,6 +8,8 @@ use std::sync::Arc;
 use ipnet::IpNet;
 
 use super::edit::Content;
+use super::profile::Layer;
+use super::recipe::RecipeUse;
 use crate::base::{ByteLen, ImagePath, Secret, Sha256Digest};
 
 /// One profile.
@@ -29,7 +31,13 @@ pub struct Cluster {
     pub image: ImageChoice,
     /// The nodes in the order of the profile, ranges spelled out. Names are unique, and so are addresses.
     pub nodes: Vec<Node>,
+    /// The files it was read from, for faults that show later.
+    pub(super) origin: Origin,
 }
+
+/// The files of a profile: where they are and what they hold, secrets blotted out.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Origin(pub(super) Arc<[(PathBuf, Arc<str>)]>);
 
 /// `[image]`: the base of every node.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,9 +82,23 @@ pub struct Node {
     pub role: Option<String>,
     /// Its static addresses, with prefix; at most one per address family. None: DHCP.
     pub addresses: Vec<IpNet>,
-    /// Everything else, merged from defaults, role and node.
+    /// Everything else, merged from defaults, role and node; and from recipes, once they are laid.
     pub settings: Settings,
+    /// The recipes it uses.
+    pub recipes: Recipes,
 }
+
+/// What is to be laid under the settings of a node.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Recipes {
+    /// The recipes, each after those it needs.
+    pub uses: Vec<RecipeUse>,
+    /// What the profile says of the node: goes over the recipes.
+    pub(super) layer: Option<Arc<Layer>>,
+}
+
+// No layer holds a float.
+impl Eq for Recipes {}
 
 /// What can be set at every layer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -251,10 +273,21 @@ pub struct FileSetting {
     pub path: ImagePath,
     /// What.
     pub content: Content,
+    /// What the content is to be made from; gone once the recipes are laid.
+    pub template: Option<Template>,
     /// Permission bits.
     pub mode: Option<u16>,
     /// Who, as `user:group`, by name or number.
     pub owner: Option<OwnerName>,
+}
+
+/// A text with places to fill in: `template` of a `[[file]]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Template {
+    /// Its file.
+    pub path: PathBuf,
+    /// The text.
+    pub text: Arc<str>,
 }
 
 /// `user:group` before the image has been asked what their numbers are.
@@ -309,7 +342,7 @@ pub struct FirstBootScript {
     /// Letters, digits, `-`, `_` and `.`: part of a file name.
     pub name: String,
     /// The script, first line `#!…`.
-    pub script: Arc<[u8]>,
+    pub script: Content,
     /// Wait until the network is up.
     pub needs_network: bool,
 }

@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! profile.toml ─▶ profile::load ─▶ Cluster ─┐
-//! base image ─▶ build::facts ─▶ OsFacts ────┼─▶ resolve ─▶ NodePlan { edits: Vec<Edit> }
-//! seed ─────────────────────────────────────┘
+//! base image ─▶ build::facts ─▶ OsFacts ────┼─▶ profile::lay ─▶ Cluster ─▶ resolve ─▶ NodePlan { edits: Vec<Edit> }
+//! seed ─────────────────────────────────────┘   (recipes)
 //! ```
 //!
 //! Pure: the same profile, facts and seed give the same plan. No disk, no network, no clock, no randomness; the
@@ -13,12 +13,15 @@ mod cluster;
 mod edit;
 mod facts;
 pub mod profile;
+mod recipe;
 mod resolve;
 mod seed;
+mod template;
 
 pub use crate::base::{Arch, Variant};
 pub use cluster::*;
 pub use edit::{Action, Content, Edit, NodePlan, Owner, grown_len};
 pub use facts::{FileFact, FirstBoot, FirstUser, Found, NetworkStack, OsFacts, Release, Tree};
+pub use recipe::{Count, HostFile, Param, ParamKind, ParamValue, Params, Part, Recipe, RecipeUse, Service};
 pub use resolve::{Fault, Faults, Problem, host_keys, more_paths, resolve, wanted_paths};
 pub use seed::Seed;

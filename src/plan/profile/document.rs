@@ -158,7 +158,8 @@ fn read_source(reader: &mut Reader<'_>, path: &Path, source: usize, road: &mut R
     document
 }
 
-fn parse(reader: &mut Reader<'_>, source: usize) -> Option<Value> {
+/// The TOML of a source; `None` after the faults of one that is none.
+pub(super) fn parse(reader: &mut Reader<'_>, source: usize) -> Option<Value> {
     let text = reader.source_text(source);
     let (document, errors) = DeTable::parse_recoverable(&text);
     if errors.is_empty() {

@@ -2,14 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use ipnet::IpNet;
 
-use super::super::cluster::{Cluster, ImageChoice, ImageSource, Node};
+use super::super::cluster::{Cluster, ImageChoice, ImageSource, Node, Recipes};
 use super::document::{ClusterLayer, Document, ImageLayer, NodeEntry};
 use super::layer::Layer;
 use super::network::{AddressWords, written_address};
 use super::reader::{Reader, nearest};
+use super::recipe::{self, Shelf};
 use super::settings;
 use super::value::{At, Place};
 use super::word;
@@ -37,11 +39,20 @@ pub(super) fn cluster(reader: &mut Reader<'_>, document: Document) -> Option<Clu
 
     let mut expansion =
         Expansion { reader, cluster: &cluster, names: BTreeMap::new(), addresses: BTreeMap::new() };
+    let mut shelf = Shelf::default();
     let mut expanded = Vec::new();
+    let mut layers = Vec::new();
     for entry in &nodes {
-        let settings = expansion.merged(&defaults, &roles, entry);
-        expanded.extend(expansion.nodes(entry, &settings, MOST_NODES.saturating_sub(expanded.len())));
+        let layer = Arc::new(expansion.merged(&defaults, &roles, entry));
+        let uses = recipe::uses(expansion.reader, &mut shelf, &layer);
+        let recipes = Recipes { uses, layer: Some(Arc::clone(&layer)) };
+        let room = MOST_NODES.saturating_sub(expanded.len());
+        expanded.extend(expansion.nodes(entry, &layer, &recipes, room));
+        layers.push(layer);
     }
+    let layers: Vec<&Layer> = layers.iter().map(Arc::as_ref).collect();
+    let uses = expanded.iter().map(|node: &Node| node.recipes.uses.as_slice());
+    recipe::check_cluster(reader, &shelf, uses, &layers);
     Some(Cluster {
         name: cluster.name?.value,
         domain: cluster.domain.map(|domain| domain.value),
@@ -51,6 +62,7 @@ pub(super) fn cluster(reader: &mut Reader<'_>, document: Document) -> Option<Clu
         ssh_between_nodes: cluster.ssh_between_nodes.is_some_and(|flag| flag.value),
         image: image?,
         nodes: expanded,
+        origin: reader.origin(),
     })
 }
 
@@ -164,7 +176,7 @@ impl Expansion<'_, '_> {
     }
 
     /// Every node of an entry.
-    fn nodes(&mut self, entry: &NodeEntry, layer: &Layer, room: usize) -> Vec<Node> {
+    fn nodes(&mut self, entry: &NodeEntry, layer: &Layer, recipes: &Recipes, room: usize) -> Vec<Node> {
         let Some(name) = &entry.name else { return Vec::new() };
         let count = name.value.count();
         if usize::try_from(count.unwrap_or(1)).is_ok_and(|count| count > room) {
@@ -181,7 +193,7 @@ impl Expansion<'_, '_> {
         }
         let mut nodes = Vec::new();
         for index in 0..count.unwrap_or(1) {
-            nodes.extend(self.node(entry, layer, name, index));
+            nodes.extend(self.node(entry, layer, recipes, name, index));
             if self.reader.has_fault_at(&name.place) {
                 break;
             }
@@ -218,6 +230,7 @@ impl Expansion<'_, '_> {
         &mut self,
         entry: &NodeEntry,
         layer: &Layer,
+        recipes: &Recipes,
         name: &At<super::range::Pattern>,
         index: u32,
     ) -> Option<Node> {
@@ -236,6 +249,7 @@ impl Expansion<'_, '_> {
             role: entry.role.as_ref().map(|role| role.value.clone()),
             addresses: addresses.unwrap_or_default(),
             settings: settings::of_layer(self.reader, layer.clone(), wifi),
+            recipes: recipes.clone(),
             name: name.value,
         })
     }

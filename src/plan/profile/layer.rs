@@ -9,14 +9,17 @@ use super::super::cluster::{
 use super::account;
 use super::network::{self, AddressWords};
 use super::reader::{Fields, List, Reader};
+use super::recipe::{self, ParamLayer};
 use super::tree;
 use super::value::{At, Kind, Value};
 use super::word::{self, Wrong};
 use crate::base::ImagePath;
 
 /// Settings of one layer. Absent means: as the earlier layers say.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Layer {
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(in super::super) struct Layer {
+    pub(super) recipes: List<String>,
+    pub(super) params: Vec<At<ParamLayer>>,
     pub(super) timezone: Option<At<String>>,
     pub(super) locale: Option<At<String>>,
     pub(super) keyboard: Option<At<Keyboard>>,
@@ -47,7 +50,7 @@ pub(super) struct Layer {
 }
 
 /// What a layer says of one key of config.txt under one filter.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct ConfigSetting {
     pub(super) filter: String,
     pub(super) key: String,
@@ -55,7 +58,7 @@ pub(super) struct ConfigSetting {
 }
 
 /// Its values.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) enum ConfigValue {
     /// `key = value`, or `{ replace = […] }`: takes the place of what earlier layers say.
     These(Vec<String>),
@@ -66,7 +69,7 @@ pub(super) enum ConfigValue {
 }
 
 /// `[user.NAME]` of one layer.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct UserLayer {
     pub(super) name: String,
     pub(super) password: Option<At<Password>>,
@@ -79,7 +82,7 @@ pub(super) struct UserLayer {
 }
 
 /// `[wifi]` of one layer.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct WifiLayer {
     pub(super) ssid: Option<At<String>>,
     pub(super) key: Option<At<WifiKey>>,
@@ -122,11 +125,7 @@ pub(super) fn read(reader: &mut Reader<'_>, fields: &mut Fields<'_>) -> Layer {
         layer.first_boot = reader.list(value, tree::first_boot);
         distinct(reader, &layer.first_boot.items, |script| script.name.clone());
     }
-    if let Some(entry) = fields.entry("recipes") {
-        reader
-            .fault(&entry.key.place, "`recipes` are not available in this version")
-            .help("say with `package`, `file` and `first-boot` what the recipe would do");
-    }
+    recipe::read(reader, fields, &mut layer);
     layer
 }
 

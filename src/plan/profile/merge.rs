@@ -24,6 +24,10 @@ impl Layer {
         forget(&mut units_disable, &later.units_enable);
         forget(&mut units_mask, &later.units_enable);
         Self {
+            recipes: appended(self.recipes, &later.recipes),
+            params: by_name(self.params, &later.params, |param| {
+                (param.recipe.value.clone(), param.name.clone())
+            }),
             timezone: newer(self.timezone, &later.timezone),
             locale: newer(self.locale, &later.locale),
             keyboard: newer(self.keyboard, &later.keyboard),

@@ -32,17 +32,20 @@
 //!
 //! **Faults.** All of them are found in one run, each with its span. A fault in one key does not hide those of others.
 //!
-//! Not in this version: `recipes`, and `template` of `[[file]]`.
+//! **Recipes** are the lowest layers of the nodes that use them. They and the templates of `[[file]]` depend on the base
+//! image, so they come in a second step: [`lay()`].
 
 mod account;
 mod document;
 mod expand;
 mod fault;
+mod lay;
 mod layer;
 mod merge;
 mod network;
 mod range;
 mod reader;
+mod recipe;
 mod settings;
 mod tree;
 mod value;
@@ -54,8 +57,11 @@ mod tests;
 use std::path::{Path, PathBuf};
 
 pub use fault::{Fault, Faults};
+pub use lay::{Laid, lay};
+pub(super) use layer::Layer;
 
 use super::cluster::Cluster;
+use super::recipe::Recipe;
 
 /// The world around a profile: the files and variables it names.
 pub trait Surroundings {
@@ -64,6 +70,12 @@ pub trait Surroundings {
     /// # Errors
     /// Whatever the system says.
     fn read_file(&self, path: &Path) -> std::io::Result<Vec<u8>>;
+
+    /// The names in a folder, and which of them are folders.
+    ///
+    /// # Errors
+    /// Whatever the system says.
+    fn names_in(&self, folder: &Path) -> std::io::Result<Vec<(String, bool)>>;
 
     /// An environment variable.
     fn env(&self, name: &str) -> Option<String>;
@@ -96,4 +108,15 @@ pub fn load(path: &Path, around: &dyn Surroundings) -> Result<Loaded, Faults> {
         Some(cluster) if faults.is_empty() => Ok(Loaded { cluster, warnings, files }),
         _ => Err(Faults(faults)),
     }
+}
+
+/// The recipes that the program carries, and those in the folder `recipes` in `folder`, which win, sorted by name.
+///
+/// # Errors
+/// Every fault of every recipe.
+pub fn recipes(folder: Option<&Path>, around: &dyn Surroundings) -> Result<Vec<Recipe>, Faults> {
+    let mut reader = reader::Reader::new(around);
+    let recipes = recipe::all(&mut reader, folder);
+    let (faults, _, _) = reader.finish();
+    if faults.is_empty() { Ok(recipes) } else { Err(Faults(faults)) }
 }

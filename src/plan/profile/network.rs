@@ -14,7 +14,7 @@ use super::word::{self, Wrong};
 use crate::base::Secret;
 
 /// `address`: none of them is `dhcp`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct AddressWords {
     pub(super) words: Vec<At<Pattern>>,
 }

@@ -9,14 +9,18 @@ use std::sync::Arc;
 
 use miette::Severity;
 
+use super::super::cluster::Origin;
 use super::Surroundings;
 use super::fault::{Draft, Fault};
+use super::lay::Filler;
 use super::value::{At, Entry, Kind, Place, Value};
 use super::word::Wrong;
 
 /// What has been read, and what was wrong with it.
 pub(super) struct Reader<'a> {
     pub(super) around: &'a dyn Surroundings,
+    /// Fills in a `template` at once; without it, it is kept for [`super::lay()`].
+    pub(super) filler: Option<Filler<'a>>,
     sources: Vec<Source>,
     faults: Vec<Draft>,
     warnings: Vec<Draft>,
@@ -35,7 +39,7 @@ struct Source {
 }
 
 /// A list of one layer, and whether it takes the place of earlier layers' or adds to it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct List<T> {
     pub(super) replace: bool,
     pub(super) items: Vec<At<T>>,
@@ -64,12 +68,41 @@ impl<'a> Reader<'a> {
     pub(super) fn new(around: &'a dyn Surroundings) -> Self {
         Self {
             around,
+            filler: None,
             sources: Vec::new(),
             faults: Vec::new(),
             warnings: Vec::new(),
             files: Vec::new(),
             incomplete: false,
         }
+    }
+
+    /// Goes on after the files of a profile that was read before.
+    pub(super) fn after(around: &'a dyn Surroundings, origin: &Origin) -> Self {
+        let source = |(file, text): &(PathBuf, Arc<str>)| Source {
+            file: file.clone(),
+            text: text.to_string(),
+            // They were blotted out when it was read.
+            secrets: Vec::new(),
+        };
+        Self { sources: origin.0.iter().map(source).collect(), ..Self::new(around) }
+    }
+
+    /// The files read so far, for [`Self::after`].
+    pub(super) fn origin(&self) -> Origin {
+        let shown = |source: &Source| (source.file.clone(), blot(&source.text, &source.secrets).into());
+        Origin(self.sources.iter().map(shown).collect())
+    }
+
+    /// The folders of the files read so far, each once.
+    pub(super) fn folders(&self) -> Vec<PathBuf> {
+        let mut folders: Vec<PathBuf> = Vec::new();
+        for folder in self.sources.iter().filter_map(|source| source.file.parent()) {
+            if !folders.iter().any(|known| known == folder) {
+                folders.push(folder.to_owned());
+            }
+        }
+        folders
     }
 
     /// Takes in a TOML file; places in it carry the number returned.

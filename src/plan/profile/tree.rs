@@ -1,13 +1,13 @@
 //! What a layer writes into the root filesystem: files, directories, links, mounts, first-boot scripts.
 
-use std::sync::Arc;
-
-use super::super::cluster::{DirectorySetting, FileSetting, FirstBootScript, FstabLine, SymlinkSetting};
+use super::super::cluster::{
+    DirectorySetting, FileSetting, FirstBootScript, FstabLine, SymlinkSetting, Template,
+};
 use super::super::edit::Content;
 use super::layer::{Layer, distinct, words};
 use super::reader::{Fields, Reader};
 use super::value::{At, Value};
-use super::word;
+use super::word::{self, Wrong};
 use crate::base::ImagePath;
 
 /// `file`, `directory`, `symlink`, `remove` and `fstab`.
@@ -46,37 +46,56 @@ fn file(reader: &mut Reader<'_>, value: &Value) -> Option<At<FileSetting>> {
     let secret = fields.get("secret").and_then(|value| reader.flag(value)).is_some_and(|flag| flag.value);
     let mode = fields.get("mode").and_then(|value| mode(reader, value));
     let owner = fields.get("owner").and_then(|value| reader.word(value, word::owner));
-    let bytes = match fields.need_one_of(reader, &["content", "source", "template"]) {
+    let mut template = None;
+    let content = match fields.need_one_of(reader, &["content", "source", "template"]) {
         Some(entry) if entry.key.value == "content" => {
-            reader.text(&entry.value).map(|text| text.value.into_bytes())
+            reader.text(&entry.value).map(|text| Content::text(text.value))
         }
         Some(entry) if entry.key.value == "source" => {
             let path = reader.text(&entry.value);
-            path.and_then(|path| reader.local_file(&path))
+            path.and_then(|path| reader.local_file(&path)).map(|bytes| Content::Plain(bytes.into()))
         }
         Some(entry) => {
-            reader
-                .fault(&entry.key.place, "`template` is not available in this version")
-                .help("write the text out with `content`, or name a finished file with `source`");
-            None
+            let name = reader.text(&entry.value);
+            let (content, later) = name.map(|name| self::template(reader, &name)).unwrap_or_default();
+            template = later;
+            content
         }
         None => None,
     };
     fields.finish(reader);
-    let content = bytes.map(|bytes| match secret {
-        true => Content::secret(bytes),
-        false => Content::Plain(bytes.into()),
+    let content = content.map(|content| match content {
+        Content::Plain(bytes) if secret => Content::secret(bytes.to_vec()),
+        content => content,
     });
     let path = path?;
     Some(At {
         value: FileSetting {
             path: path.value,
             content: content?,
+            template,
             mode,
             owner: owner.map(|owner| owner.value),
         },
         place: path.place,
     })
+}
+
+/// A template of a recipe is filled in at once. One of the profile is read now, and filled in when the base image is known.
+fn template(reader: &mut Reader<'_>, name: &At<String>) -> (Option<Content>, Option<Template>) {
+    if let Some(filler) = reader.filler {
+        let filled = filler.fill(&name.value);
+        return (reader.judge(&name.place, filled.map_err(Wrong::new)).map(|content| content.value), None);
+    }
+    let Some(path) = reader.local_path(name) else { return (None, None) };
+    let Some(bytes) = reader.local_file(name) else { return (None, None) };
+    match String::from_utf8(bytes) {
+        Ok(text) => (Some(Content::text("")), Some(Template { path, text: text.into() })),
+        Err(_) => {
+            reader.fault(&name.place, format!("`{}` is no template: it is not UTF-8 text", path.display()));
+            (None, None)
+        }
+    }
 }
 
 fn mode(reader: &mut Reader<'_>, value: &Value) -> Option<u16> {
@@ -155,22 +174,34 @@ pub(super) fn first_boot(reader: &mut Reader<'_>, value: &Value) -> Option<At<Fi
     let name = fields.need(reader, "name").and_then(|value| reader.word(value, word::plain_name));
     let needs_network =
         fields.get("needs-network").and_then(|value| reader.flag(value)).is_some_and(|flag| flag.value);
-    let entry = fields.need_one_of(reader, &["script", "file"]);
+    let entry = fields.need_one_of(reader, &["script", "file", "template"]);
     fields.finish(reader);
     let entry = entry?;
     let text = reader.text(&entry.value)?;
     let script = match entry.key.value.as_str() {
         // A profile written on Windows; the kernel would look for an interpreter `/bin/sh\r`.
-        "script" => text.value.replace("\r\n", "\n").into_bytes(),
-        _ => reader.local_file(&text)?,
+        "script" => Content::text(text.value.replace("\r\n", "\n")),
+        "file" => Content::Plain(reader.local_file(&text)?.into()),
+        _ => match reader.filler {
+            Some(filler) => {
+                let filled = filler.fill(&text.value);
+                reader.judge(&text.place, filled.map_err(Wrong::new))?.value
+            }
+            None => {
+                reader
+                    .fault(&entry.key.place, "`template` of a `first-boot` script is for recipes")
+                    .help("name a finished script with `file`, or write a recipe beside the profile");
+                return None;
+            }
+        },
     };
-    if !script.starts_with(b"#!/") {
+    if !script.bytes().starts_with(b"#!/") {
         reader
             .fault(&entry.value.place, "found a script without interpreter, wanted `#!/…` as its first line")
             .help("begin it with `#!/bin/sh`");
         return None;
     }
-    if script.split(|byte| *byte == b'\n').next().is_some_and(|line| line.ends_with(b"\r")) {
+    if script.bytes().split(|byte| *byte == b'\n').next().is_some_and(|line| line.ends_with(b"\r")) {
         reader
             .fault(
                 &entry.value.place,
@@ -179,5 +210,5 @@ pub(super) fn first_boot(reader: &mut Reader<'_>, value: &Value) -> Option<At<Fi
             .help("no interpreter is found by such a first line; save it with Unix line breaks");
         return None;
     }
-    Some(name?.map(|name| FirstBootScript { name, script: Arc::from(script), needs_network }))
+    Some(name?.map(|name| FirstBootScript { name, script, needs_network }))
 }

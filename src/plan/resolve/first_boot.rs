@@ -87,13 +87,13 @@ fn steps(context: &Context, draft: &mut Draft) -> Vec<Step> {
             let why = "a script's name is letters, digits, `-`, `_` and `.`";
             draft.fault(Problem::BadValue { value, place: "first-boot.d", why });
         }
-        if !script.script.starts_with(b"#!") {
+        if !script.script.bytes().starts_with(b"#!") {
             let why = "a script's first line must be `#!` and its interpreter";
             draft.fault(Problem::BadValue { value: script.name.clone(), place: "first-boot.d", why });
         }
         steps.push(Step {
             name: script.name.clone(),
-            script: Content::Plain(script.script.clone()),
+            script: script.script.clone(),
             needs_network: script.needs_network,
         });
     }

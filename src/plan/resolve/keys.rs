@@ -10,15 +10,15 @@ use crate::base::Secret;
 use crate::plan::{Cluster, Node, Seed};
 
 /// A key pair in the form OpenSSH stores it.
-pub(super) struct Key {
+pub(in crate::plan) struct Key {
     /// `-----BEGIN OPENSSH PRIVATE KEY-----` …
-    pub(super) private: Secret<String>,
+    pub(in crate::plan) private: Secret<String>,
     /// `ssh-ed25519 AAAA…`, without a comment.
-    pub(super) public: String,
+    pub(in crate::plan) public: String,
 }
 
 impl Key {
-    fn derive(seed: &Seed, label: &str, comment: &str) -> Result<Self, ssh_key::Error> {
+    pub(in crate::plan) fn derive(seed: &Seed, label: &str, comment: &str) -> Result<Self, ssh_key::Error> {
         let pair = Ed25519Keypair::from_seed(&seed.derive(label));
         let key = PrivateKey::new(KeypairData::from(pair), comment)?;
         let mut bare = key.public_key().clone();

@@ -37,6 +37,7 @@ use draft::Draft;
 use keys::ClusterKeys;
 
 pub use fault::{Fault, Faults, Problem};
+pub(super) use keys::Key;
 pub use keys::host_keys;
 pub use wanted::{more_paths, wanted_paths};
 

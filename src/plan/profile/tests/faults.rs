@@ -171,8 +171,8 @@ node = [{ name = "w[1-3]", address = "192.168.1.[1-3]" }]"#,
 }
 
 #[test]
-fn what_this_version_cannot_do_is_said() {
-    node(r#"recipes = ["docker"]"#, &[("`recipes` are not available in this version", "recipes")]);
+fn recipes_are_those_that_there_are() {
+    node(r#"recipes = ["dokcer-7"]"#, &[("there is no recipe `dokcer-7`", "\"dokcer-7\"")]);
 }
 
 #[test]

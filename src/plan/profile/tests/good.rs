@@ -148,12 +148,13 @@ fn the_sketch_of_the_design_settles_each_node() {
         files: vec![FileSetting {
             path: "/etc/motd".parse().unwrap(),
             content: Content::text("part of {{ cluster.name }}\n"),
+            template: None,
             mode: Some(0o644),
             owner: Some(OwnerName { user: "root".into(), group: "root".into() }),
         }],
         first_boot: vec![FirstBootScript {
             name: "hello".into(),
-            script: b"#!/bin/sh\nlogger hello\n".to_vec().into(),
+            script: Content::text("#!/bin/sh\nlogger hello\n"),
             needs_network: false,
         }],
         ..Settings::default()
@@ -175,7 +176,7 @@ fn the_example_in_the_repository_is_a_sound_profile() {
     assert_eq!(worker.units_mask, ["dphys-swapfile.service"]);
     assert_eq!(worker.sysctl[0], ("fs.inotify.max_user_instances".into(), "1024".into()));
     assert_eq!(worker.config_txt.len(), 6);
-    assert_eq!(worker.first_boot[0].script.as_ref(), b"#!/bin/sh\nlogger \"pressed, not configured\"\n");
+    assert_eq!(worker.first_boot[0].script.bytes(), b"#!/bin/sh\nlogger \"pressed, not configured\"\n");
 }
 
 /// The settings of the only node of a profile that ends in `more`.

@@ -4,6 +4,7 @@ mod faults;
 mod good;
 mod layers;
 mod noise;
+mod recipes;
 mod secrets;
 mod setting_faults;
 
@@ -63,6 +64,19 @@ impl Surroundings for World {
     fn read_file(&self, path: &Path) -> io::Result<Vec<u8>> {
         let missing = || io::Error::new(io::ErrorKind::NotFound, "no such file");
         self.files.get(path).cloned().ok_or_else(missing)
+    }
+
+    fn names_in(&self, folder: &Path) -> io::Result<Vec<(String, bool)>> {
+        let mut names = BTreeMap::new();
+        for inside in self.files.keys().filter_map(|path| path.strip_prefix(folder).ok()) {
+            let mut parts = inside.iter();
+            let first = parts.next().unwrap_or_default().to_string_lossy().into_owned();
+            names.insert(first, parts.next().is_some());
+        }
+        match names.is_empty() {
+            true => Err(io::Error::new(io::ErrorKind::NotFound, "no such folder")),
+            false => Ok(names.into_iter().collect()),
+        }
     }
 
     fn env(&self, name: &str) -> Option<String> {

@@ -41,7 +41,7 @@ fn a_byte_order_mark_and_carriage_returns_do_not_matter() {
     let world = World::with(&crlf).file("/home/me/.ssh/id_ed25519.pub", KEY);
     let nodes = world.loaded().cluster.nodes;
     assert_eq!(nodes.len(), 5);
-    assert!(nodes[0].settings.first_boot[0].script.starts_with(b"#!/bin/sh\n"));
+    assert!(nodes[0].settings.first_boot[0].script.bytes().starts_with(b"#!/bin/sh\n"));
     let windows =
         World::with(&one_node("first-boot = [{ name = \"a\", file = \"a\" }]")).file("/p/a", "#!/bin/sh\r\n");
     let message = "found a script whose lines end in carriage returns, wanted Unix line breaks";

@@ -323,7 +323,7 @@ fn files_have_a_path_and_one_content() {
     );
     node(
         r#"file = [{ path = "/a", template = "a.j2" }]"#,
-        &[("`template` is not available in this version", "template")],
+        &[("cannot read `/p/a.j2`: no such file", "\"a.j2\"")],
     );
     node(
         r#"file = [{ path = "/a", content = "", mode = 644 }]"#,
@@ -437,9 +437,16 @@ fn first_boot_scripts_have_a_name_and_an_interpreter() {
         &[("cannot read `/p/gone`: no such file", "\"gone\"")],
     );
     node(
+        r#"first-boot = [{ name = "a", template = "a.sh" }]"#,
+        &[("`template` of a `first-boot` script is for recipes", "template")],
+    );
+    node(
         r#"first-boot = [{ name = "a", needs-network = 1 }]"#,
         &[
-            ("found none of `script`, `file` in `first-boot`", "{ name = \"a\", needs-network = 1 }"),
+            (
+                "found none of `script`, `file`, `template` in `first-boot`",
+                "{ name = \"a\", needs-network = 1 }",
+            ),
             ("found an integer for `needs-network`, wanted true or false", "1"),
         ],
     );

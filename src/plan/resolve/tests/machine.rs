@@ -241,6 +241,7 @@ fn a_file_of_the_profile_takes_the_place_of_a_link_that_a_section_makes() {
         settings.files = vec![FileSetting {
             path: "/etc/localtime".parse().unwrap(),
             content: Content::text("TZif2 of our own"),
+            template: None,
             mode: None,
             owner: None,
         }];
@@ -263,6 +264,7 @@ fn two_spellings_of_one_place_are_one_edit_where_usr_is_merged() {
         settings.files = vec![FileSetting {
             path: format!("/lib/{helper}").parse().unwrap(),
             content: Content::text("#!/bin/sh\n"),
+            template: None,
             mode: None,
             owner: None,
         }];

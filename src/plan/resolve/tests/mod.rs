@@ -21,6 +21,7 @@ fn node(name: &str, address: Option<&str>) -> Node {
         role: None,
         addresses: address.iter().map(|address| address.parse().unwrap()).collect(),
         settings: Settings::default(),
+        recipes: Recipes::default(),
     }
 }
 
@@ -57,6 +58,7 @@ fn cluster() -> Cluster {
             node("two", Some("192.0.2.12/24")),
             node("three", None),
         ],
+        origin: Default::default(),
     }
 }
 

@@ -196,6 +196,7 @@ fn what_is_missing_on_the_way_into_a_home_belongs_to_its_user() {
     let file = |path: &str| FileSetting {
         path: path.parse().unwrap(),
         content: Content::text("x\n"),
+        template: None,
         mode: None,
         owner: None,
     };

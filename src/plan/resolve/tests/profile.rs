@@ -9,6 +9,7 @@ fn files_of_the_profile_have_the_last_word_and_their_owners() {
         settings.files = vec![FileSetting {
             path: "/etc/hosts".parse().unwrap(),
             content: Content::text("mine\n"),
+            template: None,
             mode: Some(0o640),
             owner: Some(OwnerName { user: "ada".into(), group: "video".into() }),
         }];
@@ -29,6 +30,7 @@ fn a_secret_on_the_boot_partition_is_refused() {
         settings.files = vec![FileSetting {
             path: "/boot/firmware/token".parse().unwrap(),
             content: Content::secret(*b"s"),
+            template: None,
             mode: None,
             owner: None,
         }];
@@ -55,7 +57,13 @@ fn a_link_takes_the_place_of_a_directory_only_after_its_removal() {
 fn a_new_secret_file_is_its_owners_alone() {
     let cluster = with(|settings| {
         let path = "/etc/token".parse().unwrap();
-        settings.files = vec![FileSetting { path, content: Content::secret(*b"s"), mode: None, owner: None }];
+        settings.files = vec![FileSetting {
+            path,
+            content: Content::secret(*b"s"),
+            template: None,
+            mode: None,
+            owner: None,
+        }];
     });
     assert_eq!(plan(&cluster, &trixie()).write("/etc/token").unwrap().1, Some(0o600));
 }
@@ -119,6 +127,7 @@ fn a_unit_of_the_profile_can_be_enabled() {
         settings.files = vec![FileSetting {
             path: "/etc/systemd/system/mine.timer".parse().unwrap(),
             content: Content::text("[Install]\nWantedBy=timers.target\n"),
+            template: None,
             mode: None,
             owner: None,
         }];
@@ -138,7 +147,7 @@ fn the_runner_is_there_only_when_there_is_something_to_run() {
             settings.packages = vec!["docker.io".into(), "nfs-common".into()];
             settings.first_boot = vec![FirstBootScript {
                 name: "join".into(),
-                script: (*b"#!/bin/sh\ntrue\n").into(),
+                script: Content::text("#!/bin/sh\ntrue\n"),
                 needs_network: true,
             }];
         }),
