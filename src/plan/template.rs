@@ -12,8 +12,8 @@
 //! | `os`            | `codename`, `version`, `arch`, `id`, `boot`, `first_user`: what the image says of itself |
 //!
 //! and call: `nodes_with("slurm/compute")`, `fail("…")`, `secret_hex(label, bytes)`, `secret_base64(label, bytes)`,
-//! `secret_token(label, length)`, `ssh_key(label).public` and `.private`, and the filters `sh` (quoted for a shell),
-//! `base64` and `tojson`.
+//! `secret_token(label, length)`, `ssh_key(label).public` and `.private`, `uuid(label)`, and the filters `sh` (quoted for a
+//! shell), `base64` and `tojson`.
 //!
 //! A text that has seen a secret is one: see [`Rendered::is_secret`].
 
@@ -165,6 +165,10 @@ impl Renderer {
         env.add_function("secret_hex", secret(|bytes, len| hex(bytes.get(..len).unwrap_or_default())));
         env.add_function("secret_base64", secret(|bytes, len| base64(bytes.get(..len).unwrap_or_default())));
         env.add_function("secret_token", secret(token));
+        let (seed, recipe) = (self.seed.clone(), scope.recipe.to_owned());
+        env.add_function("uuid", move |label: &str| {
+            seed.derive_uuid(&format!("recipe {recipe} uuid {label}")).to_string()
+        });
         let (seed, recipe, taint) = (self.seed.clone(), scope.recipe.to_owned(), Arc::clone(taint));
         env.add_function("ssh_key", move |label: &str| -> Result<Value, Error> {
             let key = Key::derive(&seed, &format!("recipe {recipe} ssh {label}"), label)

@@ -297,7 +297,7 @@ fn what_a_profile_may_not_say_of_recipes_is_told_with_its_place() {
         ),
         (
             "[defaults.recipe.queue]\nspool-dir = \"srv\"\n",
-            "found `srv`, wanted an absolute path, such as `/etc/motd`",
+            "`srv` is not absolute: a path inside the image begins with `/`",
             "",
         ),
     ] {
