@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::super::cluster::{ConfigTxt, Network, Settings, Sudo, User, Wifi};
+use super::super::cluster::{ConfigTxt, FirstBootScript, Network, Settings, Sudo, User, Wifi};
+use super::super::needs::bad_needs;
 use super::layer::{ConfigSetting, ConfigValue, Layer, UserLayer, WifiLayer};
 use super::reader::{List, Reader};
 use super::value::{At, Place};
@@ -12,6 +13,7 @@ pub(super) fn of_layer(reader: &mut Reader<'_>, layer: Layer, wifi: Option<Wifi>
     one_thing_at_each_path(reader, &layer);
     one_user_for_each_uid(reader, &layer.users);
     no_sudo_means_no_group(reader, &layer.users);
+    every_need_can_be_met(reader, &layer.first_boot.items);
     let mut sysctl = values(layer.sysctl);
     sysctl.sort();
     Settings {
@@ -154,6 +156,16 @@ fn one_user_for_each_uid(reader: &mut Reader<'_>, users: &[At<UserLayer>]) {
             None => {
                 seen.insert(uid.value, &user.name);
             }
+        }
+    }
+}
+
+/// What is needed is there, and nothing waits for itself.
+fn every_need_can_be_met(reader: &mut Reader<'_>, scripts: &[At<FirstBootScript>]) {
+    let plain: Vec<FirstBootScript> = scripts.iter().map(|script| script.value.clone()).collect();
+    for (name, bad) in bad_needs(&plain) {
+        if let Some(script) = scripts.iter().find(|script| script.value.name == name) {
+            reader.fault(&script.place, bad.to_string());
         }
     }
 }

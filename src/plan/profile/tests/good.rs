@@ -155,6 +155,7 @@ fn the_sketch_of_the_design_settles_each_node() {
             name: "hello".into(),
             script: b"#!/bin/sh\nlogger hello\n".to_vec().into(),
             needs_network: false,
+            needs: None,
         }],
         ..Settings::default()
     };
