@@ -345,4 +345,7 @@ pub struct FirstBootScript {
     pub script: Content,
     /// Wait until the network is up.
     pub needs_network: bool,
+    /// The steps that must be done before: names of other scripts, or `downloads`, `packages`, `services`. `None`: all
+    /// before it.
+    pub needs: Option<Vec<String>>,
 }

@@ -12,6 +12,7 @@
 mod cluster;
 mod edit;
 mod facts;
+mod needs;
 pub mod profile;
 mod recipe;
 mod resolve;
@@ -22,6 +23,7 @@ pub use crate::base::{Arch, Variant};
 pub use cluster::*;
 pub use edit::{Action, Content, Edit, NodePlan, Owner, grown_len};
 pub use facts::{FileFact, FirstBoot, FirstUser, Found, NetworkStack, OsFacts, Release, Tree};
+pub use needs::BadNeeds;
 pub use recipe::{Count, HostFile, Param, ParamKind, ParamValue, Params, Part, Recipe, RecipeUse, Service};
 pub use resolve::{Fault, Faults, Problem, host_keys, more_paths, resolve, wanted_paths};
 pub use seed::Seed;

@@ -191,6 +191,9 @@ impl Expansion<'_, '_> {
                 return Vec::new();
             }
         }
+        if recipes.uses.is_empty() {
+            settings::every_need_can_be_met(self.reader, layer);
+        }
         let mut nodes = Vec::new();
         for index in 0..count.unwrap_or(1) {
             nodes.extend(self.node(entry, layer, recipes, name, index));

@@ -154,7 +154,12 @@ impl<'a> Laying<'a> {
                 }
                 self.reader.filler = None;
             }
-            settings = settings::of_layer(&mut self.reader, under.under(own), node.settings.wifi.clone());
+            let mut merged = under.under(own);
+            // The first user of the profile takes over the shipped account, not the first of a recipe.
+            let is_own = |name: &str| own.users.iter().any(|user| user.value.name == name);
+            merged.users.sort_by_key(|user| !is_own(&user.value.name));
+            settings::every_need_can_be_met(&mut self.reader, &merged);
+            settings = settings::of_layer(&mut self.reader, merged, node.settings.wifi.clone());
         }
         for file in &mut settings.files {
             self.fill_own(file, index, node);

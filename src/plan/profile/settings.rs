@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::super::cluster::{ConfigTxt, Network, Settings, Sudo, User, Wifi};
+use super::super::cluster::{ConfigTxt, FirstBootScript, Network, Settings, Sudo, User, Wifi};
+use super::super::needs::bad_needs;
 use super::layer::{ConfigSetting, ConfigValue, Layer, UserLayer, WifiLayer};
 use super::reader::{List, Reader};
 use super::value::{At, Place};
@@ -154,6 +155,17 @@ fn one_user_for_each_uid(reader: &mut Reader<'_>, users: &[At<UserLayer>]) {
             None => {
                 seen.insert(uid.value, &user.name);
             }
+        }
+    }
+}
+
+/// What scripts need is there, and nothing waits for itself. To be asked when all layers are in, recipes too.
+pub(super) fn every_need_can_be_met(reader: &mut Reader<'_>, layer: &Layer) {
+    let scripts = &layer.first_boot.items;
+    let plain: Vec<FirstBootScript> = scripts.iter().map(|script| script.value.clone()).collect();
+    for (name, bad) in bad_needs(&plain) {
+        if let Some(script) = scripts.iter().find(|script| script.value.name == name) {
+            reader.fault(&script.place, bad.to_string());
         }
     }
 }

@@ -6,7 +6,7 @@ use super::super::cluster::{
 use super::super::edit::Content;
 use super::layer::{Layer, distinct, words};
 use super::reader::{Fields, Reader};
-use super::value::{At, Value};
+use super::value::{At, Kind, Value};
 use super::word::{self, Wrong};
 use crate::base::ImagePath;
 
@@ -99,7 +99,7 @@ fn template(reader: &mut Reader<'_>, name: &At<String>) -> (Option<Content>, Opt
 }
 
 fn mode(reader: &mut Reader<'_>, value: &Value) -> Option<u16> {
-    if let super::value::Kind::Integer(Some(number)) = value.kind {
+    if let Kind::Integer(Some(number)) = value.kind {
         let message = format!("found an integer for `{}`, wanted an octal string", value.key);
         reader.fault(&value.place, message).help(format!("write `{} = \"{number:04}\"`", value.key));
         return None;
@@ -174,6 +174,7 @@ pub(super) fn first_boot(reader: &mut Reader<'_>, value: &Value) -> Option<At<Fi
     let name = fields.need(reader, "name").and_then(|value| reader.word(value, word::plain_name));
     let needs_network =
         fields.get("needs-network").and_then(|value| reader.flag(value)).is_some_and(|flag| flag.value);
+    let needs = fields.get("needs").map(|value| needs(reader, value));
     let entry = fields.need_one_of(reader, &["script", "file", "template"]);
     fields.finish(reader);
     let entry = entry?;
@@ -210,5 +211,17 @@ pub(super) fn first_boot(reader: &mut Reader<'_>, value: &Value) -> Option<At<Fi
             .help("no interpreter is found by such a first line; save it with Unix line breaks");
         return None;
     }
-    Some(name?.map(|name| FirstBootScript { name, script, needs_network }))
+    Some(name?.map(|name| FirstBootScript { name, script, needs_network, needs }))
+}
+
+/// Names of steps; whether there are such is known once the layers are merged.
+fn needs(reader: &mut Reader<'_>, value: &Value) -> Vec<String> {
+    let Kind::Array(items) = &value.kind else {
+        reader
+            .wrong_kind(value, "an array of the names of steps")
+            .help("leave `needs` out for a script that needs all before it");
+        return Vec::new();
+    };
+    let names = items.iter().filter_map(|item| reader.word(item, word::plain_name));
+    names.map(|name| name.value).collect()
 }

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::base::ImagePathError;
+use crate::plan::BadNeeds;
 
 /// One thing that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -113,6 +114,9 @@ pub enum Problem {
         /// How long it was to be.
         wanted: u64,
     },
+    /// A script of the first boot that could never run.
+    #[error("{0}")]
+    Needs(BadNeeds),
     /// What should not happen: key material that a library refuses.
     #[error("{what} cannot be made: {why}")]
     Derive {

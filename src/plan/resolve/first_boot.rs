@@ -1,18 +1,22 @@
 //! What can only be done on the node: packages, a locale to compile, units that a package brings, the profile's
-//! scripts. One small runner does them in order, each once (`src/plan/first-boot/`).
+//! scripts. One small runner does them in order, each once, each when what it needs is done (`src/plan/first-boot/`).
 //!
 //! ```text
 //! /etc/systemd/system/cardpress-first-boot.service      started with multi-user.target, blocks nothing
 //! /usr/local/lib/cardpress/first-boot                   the runner
 //! /usr/local/lib/cardpress/first-boot.d/NN-NAME         what is run, 0700
+//! /usr/local/lib/cardpress/needs                        a name a line, and behind it those that it needs; a step
+//!                                                       without a line needs all before it
 //! /usr/local/lib/cardpress/needs-network                the names of those that wait for it, one a line
 //! /usr/local/bin/cardpress-status                       says how far it is
 //! /var/lib/cardpress/NN-NAME.done                       written on the node
-//! /var/log/cardpress/NN-NAME.log                        likewise
+//! /var/log/cardpress/NN-NAME.log                        likewise; .log.1 what was in it before it grew long
+//! /run/cardpress/NN-NAME                                likewise: what is known of a step that is not done
 //! ```
 
 use super::draft::Draft;
 use super::{Context, Problem};
+use crate::plan::needs::bad_needs;
 use crate::plan::{Content, Owner};
 
 const LIB: &str = "/usr/local/lib/cardpress";
@@ -27,6 +31,8 @@ struct Step {
     name: String,
     script: Content,
     needs_network: bool,
+    /// Names of steps, there or not. `None`: all before it.
+    needs: Option<Vec<String>>,
 }
 
 pub(super) fn apply(context: &Context, draft: &mut Draft) {
@@ -35,14 +41,24 @@ pub(super) fn apply(context: &Context, draft: &mut Draft) {
         return;
     }
     let width = steps.len().to_string().len().max(2);
+    let numbered = |(index, step): (usize, &Step)| format!("{:0width$}-{}", index + 1, step.name);
+    let names: Vec<(String, String)> =
+        steps.iter().enumerate().map(|entry| (entry.1.name.clone(), numbered(entry))).collect();
     let mut needs_network = String::new();
-    for (index, step) in steps.into_iter().enumerate() {
-        let name = format!("{:0width$}-{}", index + 1, step.name);
+    let mut needs = String::new();
+    for (step, (_, name)) in steps.into_iter().zip(&names) {
         if step.needs_network {
             needs_network.push_str(&format!("{name}\n"));
         }
+        if let Some(wanted) = &step.needs {
+            let found = wanted.iter().filter_map(|need| names.iter().find(|(plain, _)| plain == need));
+            let line: Vec<&str> =
+                std::iter::once(name.as_str()).chain(found.map(|(_, name)| name.as_str())).collect();
+            needs.push_str(&format!("{}\n", line.join(" ")));
+        }
         draft.write_with(&format!("{LIB}/first-boot.d/{name}"), step.script, Some(0o700), Some(Owner::ROOT));
     }
+    draft.write(&format!("{LIB}/needs"), needs);
     draft.write(&format!("{LIB}/needs-network"), needs_network);
     let program = |draft: &mut Draft, path: &str, text: &str| {
         draft.write_with(path, Content::text(text), Some(0o755), Some(Owner::ROOT));
@@ -57,13 +73,14 @@ pub(super) fn apply(context: &Context, draft: &mut Draft) {
 /// What cardpress itself needs comes first, then the profile's scripts as they stand.
 fn steps(context: &Context, draft: &mut Draft) -> Vec<Step> {
     let mut steps = Vec::new();
-    let shell = |name: &str, lines: &str| Step {
+    let shell = |name: &str, lines: &str, needs: &[&str]| Step {
         name: name.to_owned(),
         script: Content::text(format!("#!/bin/sh\nset -eu\n{lines}\n")),
         needs_network: false,
+        needs: Some(needs.iter().map(|&need| need.to_owned()).collect()),
     };
     for (name, lines) in std::mem::take(&mut draft.first_boot_steps) {
-        steps.push(shell(name, &lines));
+        steps.push(shell(name, &lines, &[]));
     }
     let packages = &context.settings().packages;
     for name in packages.iter().filter(|name| !is_package(name)) {
@@ -75,11 +92,13 @@ fn steps(context: &Context, draft: &mut Draft) -> Vec<Step> {
         // The script takes its arguments from itself, so that it can be run by hand as it is.
         let set = format!("set -eu\nset -- {}\n", packages.join(" "));
         let script = Content::text(PACKAGES.replacen("set -eu\n", &set, 1));
-        steps.push(Step { name: String::from("packages"), script, needs_network: true });
+        let needs = Some(vec![String::from("downloads")]);
+        steps.push(Step { name: String::from("packages"), script, needs_network: true, needs });
     }
     let late = std::mem::take(&mut draft.late_units);
     if !late.is_empty() {
-        steps.push(shell("services", &format!("systemctl enable --now {}", late.join(" "))));
+        let enable = format!("systemctl enable --now {}", late.join(" "));
+        steps.push(shell("services", &enable, &["packages"]));
     }
     for script in &context.settings().first_boot {
         if !is_name(&script.name) {
@@ -95,7 +114,11 @@ fn steps(context: &Context, draft: &mut Draft) -> Vec<Step> {
             name: script.name.clone(),
             script: script.script.clone(),
             needs_network: script.needs_network,
+            needs: script.needs.clone(),
         });
+    }
+    for (_, bad) in bad_needs(&context.settings().first_boot) {
+        draft.fault(Problem::Needs(bad));
     }
     steps
 }

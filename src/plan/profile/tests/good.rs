@@ -156,6 +156,7 @@ fn the_sketch_of_the_design_settles_each_node() {
             name: "hello".into(),
             script: Content::text("#!/bin/sh\nlogger hello\n"),
             needs_network: false,
+            needs: None,
         }],
         ..Settings::default()
     };

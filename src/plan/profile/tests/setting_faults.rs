@@ -451,3 +451,26 @@ fn first_boot_scripts_have_a_name_and_an_interpreter() {
         ],
     );
 }
+
+#[test]
+fn needs_of_first_boot_scripts_are_steps_of_the_node() {
+    node(
+        r##"first-boot = [{ name = "a", script = "#!/bin/sh", needs = ["b", "pakages"] }]"##,
+        &[
+            ("`a` needs `b`, which is no step of this node", "\"a\""),
+            ("`a` needs `pakages`, which is no step of this node; did you mean `packages`?", "\"a\""),
+        ],
+    );
+    node(
+        r##"first-boot = [{ name = "a", script = "#!/bin/sh", needs = "packages" }]"##,
+        &[("found a string for `needs`, wanted an array of the names of steps", "\"packages\"")],
+    );
+    node(
+        r##"first-boot = [{ name = "a", script = "#!/bin/sh", needs = ["b"] }, { name = "b", script = "#!/bin/sh" }]"##,
+        &[("`a` needs `b`, which needs `a`", "\"a\"")],
+    );
+    node(
+        r##"first-boot = [{ name = "packages", script = "#!/bin/sh" }]"##,
+        &[("`packages` is the name of a step that is no script: wanted another", "\"packages\"")],
+    );
+}

@@ -149,12 +149,14 @@ fn the_runner_is_there_only_when_there_is_something_to_run() {
                 name: "join".into(),
                 script: Content::text("#!/bin/sh\ntrue\n"),
                 needs_network: true,
+                needs: None,
             }];
         }),
         &trixie(),
     );
     let lib = "/usr/local/lib/cardpress";
     assert_eq!(some.text(&format!("{lib}/needs-network")), "01-packages\n02-join\n");
+    assert_eq!(some.text(&format!("{lib}/needs")), "01-packages\n");
     assert!(
         some.text(&format!("{lib}/first-boot.d/01-packages")).contains("\nset -- docker.io nfs-common\n")
     );
@@ -163,5 +165,50 @@ fn the_runner_is_there_only_when_there_is_something_to_run() {
     assert_eq!(
         some.link("/etc/systemd/system/multi-user.target.wants/cardpress-first-boot.service"),
         Some(unit)
+    );
+}
+
+fn script(name: &str, needs: &[&str]) -> FirstBootScript {
+    FirstBootScript {
+        name: name.into(),
+        script: crate::plan::Content::text("#!/bin/sh\n"),
+        needs_network: false,
+        needs: Some(needs.iter().map(|&need| need.into()).collect()),
+    }
+}
+
+#[test]
+fn what_steps_need_is_said_by_their_numbered_names() {
+    let cluster = with(|settings| {
+        settings.packages = vec!["docker.io".into()];
+        settings.units_enable = vec![String::from("docker.service")];
+        let silent = FirstBootScript { needs: None, ..script("silent", &[]) };
+        // There is nothing to download, so nothing is waited for.
+        settings.first_boot = vec![
+            script("free", &[]),
+            silent,
+            script("join", &["services", "late", "downloads"]),
+            script("late", &["free"]),
+        ];
+    });
+    let plan = plan(&cluster, &trixie());
+    assert_eq!(
+        plan.text("/usr/local/lib/cardpress/needs"),
+        "01-packages\n02-services 01-packages\n03-free\n05-join 02-services 06-late\n06-late 03-free\n"
+    );
+}
+
+#[test]
+fn a_script_that_could_never_run_is_a_fault() {
+    let cluster = with(|settings| {
+        settings.first_boot = vec![script("a", &["b"]), script("b", &["a", "pakages"])];
+    });
+    let said: Vec<String> = problems(&cluster, &trixie()).iter().map(ToString::to_string).collect();
+    assert_eq!(
+        said,
+        [
+            "`b` needs `pakages`, which is no step of this node; did you mean `packages`?",
+            "`a` needs `b`, which needs `a`",
+        ]
     );
 }
