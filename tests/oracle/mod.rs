@@ -19,5 +19,6 @@ mod fat_corpus;
 mod grow;
 mod packed;
 mod press;
+mod profiles;
 mod releases;
 mod table_corpus;

@@ -14,6 +14,29 @@ missing=
 for pair in $wanted; do
     command -v "${pair%%:*}" >/dev/null 2>&1 || missing="$missing ${pair##*:}"
 done
+# Servers, of which only the program is wanted that judges a configuration: unpacked here, because installing them would
+# start them.
+here=$(cd "$(dirname "$0")/../.." && pwd)
+oracles=$here/target/oracles
+unpack() {
+    [ -e "$oracles/.done" ] && return
+    if ! command -v apt-get >/dev/null 2>&1; then
+        echo "the tests need programs of Debian's packages docker.io, prometheus, openssh-server and sudo in $oracles" >&2
+        exit 1
+    fi
+    rm -rf "$oracles"
+    mkdir -p "$oracles/debs"
+    echo "unpacking $* to $oracles" >&2
+    [ "$(id -u)" != 0 ] || apt-get update -qq >&2
+    (cd "$oracles/debs" && apt-get download -qq "$@" >&2)
+    for deb in "$oracles"/debs/*.deb; do
+        dpkg-deb --extract "$deb" "$oracles"
+    done
+    rm -r "$oracles/debs"
+    : > "$oracles/.done"
+}
+unpack docker.io prometheus openssh-server sudo libdevmapper1.02.1 libsystemd0 libwrap0
+
 [ -n "$missing" ] || exit 0
 missing=$(printf '%s\n' $missing | sort -u | tr '\n' ' ')
 

@@ -35,7 +35,7 @@ fn download(reader: &mut Reader<'_>, value: &Value) -> Option<At<Download>> {
 fn source(reader: &mut Reader<'_>, value: &Value) -> Option<At<AptSource>> {
     let mut fields = reader.table(value)?;
     let name = fields.need(reader, "name").and_then(|value| reader.word(value, word::plain_name));
-    let url = fields.need(reader, "url").and_then(|value| reader.word(value, word::url));
+    let url = fields.need(reader, "url").and_then(|value| reader.word(value, word::base_url));
     let suite = fields.need(reader, "suite").and_then(|value| reader.word(value, suite));
     let listed = fields.get("components");
     let components = listed.map(|value| words(reader, value, component));

@@ -415,7 +415,18 @@ pub(super) fn url(text: &str) -> Verdict {
     let bare = text.chars().all(|c| c.is_ascii_graphic());
     match rest {
         Some(rest) if bare && rest.contains('/') && !rest.starts_with('/') => Ok(text.to_owned()),
+        Some(_) if bare => Err(Wrong::found(text, "a URL with a path, `https://host/file`")),
         _ => Err(Wrong::found(text, "a URL that begins with `https://`")),
+    }
+}
+
+/// The same, or a host alone: what files are below.
+pub(super) fn base_url(text: &str) -> Verdict {
+    match text.strip_prefix("https://").or_else(|| text.strip_prefix("http://")) {
+        Some(host) if !host.is_empty() && !host.contains('/') => {
+            url(&format!("{text}/")).map(|_| text.to_owned())
+        }
+        _ => url(text),
     }
 }
 
