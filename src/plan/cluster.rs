@@ -349,7 +349,7 @@ pub struct FirstBootScript {
     pub script: Content,
     /// Wait until the network is up.
     pub needs_network: bool,
-    /// The steps that must be done before: names of other scripts, or `locale`, `downloads`, `packages`, `services`,
+    /// The steps that must be done before: names of other scripts, or `locale`, `keys`, `downloads`, `packages`, `services`,
     /// which need not be there. `None`: all before it.
     pub needs: Option<Vec<String>>,
 }

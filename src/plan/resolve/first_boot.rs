@@ -93,7 +93,7 @@ fn steps(context: &Context, draft: &mut Draft) -> Vec<Step> {
     }
     if !packages.is_empty() {
         let script = with_arguments(PACKAGES, &packages.join(" "));
-        let needs = Some(vec![String::from("downloads")]);
+        let needs = Some(vec![String::from("keys")]);
         steps.push(Step { name: String::from("packages"), script, needs_network: true, needs });
     }
     let late = std::mem::take(&mut draft.late_units);
@@ -129,10 +129,17 @@ fn with_arguments(script: &str, arguments: &str) -> Content {
     Content::text(script.replacen("set -eu\n", &format!("set -eu\nset -- {arguments}\n"), 1))
 }
 
-/// The step that fetches what the node needs of the world: files, and keys of package sources.
-fn downloads(context: &Context, draft: &mut Draft) -> Option<Step> {
+/// The steps that fetch what the node needs of the world: keys of package sources, and files. Two, because packages wait
+/// for the keys, and not for a file that is not to be had.
+fn downloads(context: &Context, draft: &mut Draft) -> Vec<Step> {
     let settings = context.settings();
-    let mut lines = Vec::new();
+    let mut keys = Vec::new();
+    for source in &settings.apt {
+        if let AptKey::Download { url, sha256 } = &source.key {
+            keys.push(arguments(url, *sha256, &format!("{}.key", apt::key_stem(&source.name)), 0o644));
+        }
+    }
+    let mut files = Vec::new();
     for download in &settings.downloads {
         if download.path.below(&context.facts.boot_mount).is_some() {
             let why = "a download cannot be put there whole or not at all";
@@ -140,16 +147,16 @@ fn downloads(context: &Context, draft: &mut Draft) -> Option<Step> {
             draft.fault(Problem::BadValue { value, place: "the boot partition", why });
         }
         let mode = download.mode.unwrap_or(0o644);
-        lines.push(arguments(&download.url, download.sha256, download.path.as_str(), mode));
+        files.push(arguments(&download.url, download.sha256, download.path.as_str(), mode));
     }
-    for source in &settings.apt {
-        if let AptKey::Download { url, sha256 } = &source.key {
-            lines.push(arguments(url, *sha256, &format!("{}.key", apt::key_stem(&source.name)), 0o644));
-        }
-    }
-    let script = with_arguments(DOWNLOADS, &format!("\\\n    {}", lines.join(" \\\n    ")));
-    let needs = Some(Vec::new());
-    (!lines.is_empty()).then(|| Step { name: String::from("downloads"), script, needs_network: true, needs })
+    let step = |(name, lines): (&str, Vec<String>)| Step {
+        name: name.to_owned(),
+        script: with_arguments(DOWNLOADS, &format!("\\\n    {}", lines.join(" \\\n    "))),
+        needs_network: true,
+        needs: Some(Vec::new()),
+    };
+    let both = [("keys", keys), ("downloads", files)];
+    both.into_iter().filter(|(_, lines)| !lines.is_empty()).map(step).collect()
 }
 
 /// One file to fetch, as words of the shell.

@@ -114,7 +114,8 @@ impl Apt {
 
     /// Runs the plan's first step, its keyrings here.
     fn first_step(&self, plan: &NodePlan) -> Output {
-        let text = plan.text(&format!("{STEPS}/01-downloads"));
+        let names = ["keys", "downloads"].map(|name| format!("{STEPS}/01-{name}"));
+        let text = plan.text(names.iter().find(|name| plan.write(name).is_some()).unwrap());
         fs::write(self.path("step"), text.replace("/etc/apt/keyrings/", &self.here("keyrings/"))).unwrap();
         self.run("sh", &[&self.here("step")])
     }
@@ -213,7 +214,7 @@ fn apt_takes_our_sources_with_keys_of_either_form() {
         let is_fetched = matches!(key, AptKey::Download { .. });
         let cluster = with(|settings| settings.apt = vec![source("test", &server.url, key.clone())]);
         let plan = plan(&cluster, &trixie());
-        assert_eq!(plan.write(&format!("{STEPS}/01-downloads")).is_some(), is_fetched);
+        assert_eq!(plan.write(&format!("{STEPS}/01-keys")).is_some(), is_fetched);
         let apt = Apt::new().unwrap();
         if is_fetched {
             let output = apt.first_step(&plan);
@@ -286,15 +287,16 @@ fn sources_and_downloads_have_their_files() {
     let (content, mode, owner) = plan.write("/etc/apt/keyrings/cardpress-docker.asc").unwrap();
     assert_eq!((content.bytes(), mode, owner), (&b"key"[..], Some(0o644), Some(Owner::ROOT)));
     let (one, two) = ("01".repeat(32), "02".repeat(32));
-    let arguments = format!(
-        "set -eu\nset -- \\\n    'https://files.example/tool' {two} '/usr/local/bin/tool' 0644 \\\n    \
-         'https://apt.example/key' {one} '/etc/apt/keyrings/cardpress-flat.key' 0644\n"
-    );
-    let script = plan.text(&format!("{STEPS}/01-downloads"));
-    assert!(script.contains(&arguments), "{script}");
+    for (step, arguments) in [
+        ("01-keys", format!("'https://apt.example/key' {one} '/etc/apt/keyrings/cardpress-flat.key' 0644\n")),
+        ("02-downloads", format!("'https://files.example/tool' {two} '/usr/local/bin/tool' 0644\n")),
+    ] {
+        let script = plan.text(&format!("{STEPS}/{step}"));
+        assert!(script.contains(&format!("set -eu\nset -- \\\n    {arguments}")), "{script}");
+    }
     let lib = "/usr/local/lib/cardpress";
-    assert_eq!(plan.text(&format!("{lib}/needs")), "01-downloads\n02-packages 01-downloads\n");
-    assert_eq!(plan.text(&format!("{lib}/needs-network")), "01-downloads\n02-packages\n");
+    assert_eq!(plan.text(&format!("{lib}/needs")), "01-keys\n02-downloads\n03-packages 01-keys\n");
+    assert_eq!(plan.text(&format!("{lib}/needs-network")), "01-keys\n02-downloads\n03-packages\n");
 }
 
 #[test]
