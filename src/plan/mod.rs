@@ -3,7 +3,7 @@
 //! ```text
 //! profile.toml ─▶ profile::load ─▶ Cluster ─┐
 //! base image ─▶ build::facts ─▶ OsFacts ────┼─▶ resolve ─▶ NodePlan { edits: Vec<Edit> }
-//! seed ─────────────────────────────────────┘
+//! seed ─────────────────────────────────────┴─▶ host_files ─▶ [HostFile]
 //! ```
 //!
 //! Pure: the same profile, facts and seed give the same plan. No disk, no network, no clock, no randomness; the
@@ -12,6 +12,7 @@
 mod cluster;
 mod edit;
 mod facts;
+mod host;
 pub mod profile;
 mod resolve;
 mod seed;
@@ -19,6 +20,9 @@ mod seed;
 pub use crate::base::{Arch, Variant};
 pub use cluster::*;
 pub use edit::{Action, Content, Edit, NodePlan, Owner, grown_len};
-pub use facts::{FileFact, FirstBoot, FirstUser, Found, NetworkStack, OsFacts, Release, Tree};
+pub use facts::{
+    FileFact, FirstBoot, FirstUser, Found, NetworkStack, OsFacts, PartitionFact, PartitionUse, Release, Tree,
+};
+pub use host::{HostFile, Service, host_files};
 pub use resolve::{Fault, Faults, Problem, host_keys, more_paths, resolve, wanted_paths};
 pub use seed::Seed;

@@ -36,6 +36,8 @@ use super::{Cluster, FirstUser, Node, NodePlan, OsFacts, Seed, Settings};
 use draft::Draft;
 use keys::ClusterKeys;
 
+pub(super) use hosts::{addresses as static_addresses, names as host_names};
+
 pub use fault::{Fault, Faults, Problem};
 pub use keys::host_keys;
 pub use wanted::{more_paths, wanted_paths};
