@@ -4,8 +4,8 @@ use uuid::Uuid;
 
 use crate::base::ImagePath;
 use crate::plan::{
-    Arch, FileFact, FirstBoot, FirstUser, Found, NetworkStack, OsFacts, Owner, PartitionFact, PartitionUse, Release,
-    Tree, Variant,
+    Arch, FileFact, FirstBoot, FirstUser, Found, NetworkStack, OsFacts, Owner, PartitionFact, PartitionUse,
+    Release, Tree, Variant,
 };
 
 use super::Error;

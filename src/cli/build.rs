@@ -6,7 +6,7 @@ use anyhow::anyhow;
 
 use crate::base::ByteLen;
 use crate::build::{self, Made, Output, Pressed};
-use crate::plan::NodePlan;
+use crate::plan::{NodePlan, host_files};
 use crate::sink::Packing;
 
 use super::args::{Build, Format, Global};
@@ -20,7 +20,7 @@ pub(super) fn run(args: &Build, global: &Global, ui: &Ui) -> Result<(), Failure>
         return merge(args, global, ui);
     }
     let epoch_seconds = source_date_epoch()?;
-    let Prepared { cluster, opened, mut plans } =
+    let Prepared { cluster, seed, opened, mut plans } =
         prepare(&args.subject, args.format == Format::Xz, global, ui)?;
     if let Some(shard) = args.shard {
         plans = shard.choose(plans);
@@ -57,6 +57,7 @@ pub(super) fn run(args: &Build, global: &Global, ui: &Ui) -> Result<(), Failure>
         shard: args.shard,
         whole_sha256: args.sha256,
         epoch_seconds,
+        host_files: host_files(&cluster, Some(&opened.facts), &seed, &[]),
     };
     let (manifest, pressed) = build::press(&cluster, &opened, &plans, &output, ui, &ui.interrupt)?;
     for pressed in &pressed {

@@ -11,7 +11,7 @@ use super::subject::{Prepared, prepare};
 use super::ui::{self, Ui};
 
 pub(super) fn run(args: &Plan, global: &Global, ui: &Ui) -> Result<(), Failure> {
-    let Prepared { cluster, opened, plans } = prepare(&args.subject, false, global, ui)?;
+    let Prepared { cluster, opened, plans, .. } = prepare(&args.subject, false, global, ui)?;
     if global.json {
         let nodes: Vec<_> = plans
             .iter()

@@ -18,6 +18,7 @@ use super::ui::Ui;
 /// A profile brought together with its base image.
 pub(super) struct Prepared {
     pub(super) cluster: Cluster,
+    pub(super) seed: Seed,
     pub(super) opened: Opened,
     /// The plans of the nodes that were asked for.
     pub(super) plans: Vec<NodePlan>,
@@ -91,7 +92,7 @@ pub(super) fn prepare(
     let cluster = read_profile(&subject.profile, ui)?;
     let Opening { cluster, seed, opened } = open_base(subject, cluster, is_archive_wanted, global, ui)?;
     let plans = build::choose(build::plan(&cluster, &opened, &seed)?, &subject.nodes)?;
-    Ok(Prepared { cluster, opened, plans })
+    Ok(Prepared { cluster, seed, opened, plans })
 }
 
 /// The base image of a profile that was read, and the seed beside it.
@@ -102,16 +103,21 @@ pub(super) fn open_base(
     global: &Global,
     ui: &Ui,
 ) -> Result<Opening, Failure> {
-    let seed = match &subject.seed_file {
-        Some(path) => seed_file::read(path)?,
-        None => seed_file::read_or_make(&seed_file::beside(&subject.profile))?,
-    };
+    let seed = seed(&subject.profile, subject.seed_file.as_deref())?;
     let source = Source {
         is_archive_wanted,
         ..Source::new(&subject.profile, subject.image.as_deref(), subject.locked, global)?
     };
     let opened = build::open(&cluster, &source.bases(ui))?;
     Ok(Opening { cluster, seed, opened })
+}
+
+/// The seed that was handed in, or the one beside the profile.
+pub(super) fn seed(profile: &Path, handed_in: Option<&Path>) -> Result<Seed, Failure> {
+    Ok(match handed_in {
+        Some(path) => seed_file::read(path)?,
+        None => seed_file::read_or_make(&seed_file::beside(profile))?,
+    })
 }
 
 pub(super) fn cache_folder(global: &Global) -> Result<PathBuf, Failure> {

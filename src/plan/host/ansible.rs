@@ -85,7 +85,10 @@ mod tests {
     #[test]
     fn a_scalar_is_quoted_whatever_is_in_it() {
         assert_eq!(quoted("ops"), r#""ops""#);
-        assert_eq!(quoted("a\"b\\c: {} #\n\u{7f}é\u{2028}🦀"), r#""a\"b\\c: {} #\u000a\u007f\u00e9\u2028\U0001f980""#);
+        assert_eq!(
+            quoted("a\"b\\c: {} #\n\u{7f}é\u{2028}🦀"),
+            r#""a\"b\\c: {} #\u000a\u007f\u00e9\u2028\U0001f980""#
+        );
     }
 
     #[test]

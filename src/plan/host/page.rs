@@ -84,7 +84,9 @@ fn partitions(view: &View) -> String {
     // In MiB, so that the numbers stay those of people.
     let bar: Vec<String> = pieces
         .iter()
-        .map(|piece| format!("<i class=\"{}\" style=\"flex-grow: {}\"></i>", piece.class, piece.len_bytes >> 20))
+        .map(|piece| {
+            format!("<i class=\"{}\" style=\"flex-grow: {}\"></i>", piece.class, piece.len_bytes >> 20)
+        })
         .collect();
     let legend: Vec<String> = pieces
         .iter()

@@ -82,7 +82,9 @@ impl<'v> NodeView<'v> {
             names: host_names(node, cluster),
             addresses: static_addresses(node).collect(),
             user,
-            keys: account.map(|user| user.ssh_keys.iter().map(|key| key_name(key)).collect()).unwrap_or_default(),
+            keys: account
+                .map(|user| user.ssh_keys.iter().map(|key| key_name(key)).collect())
+                .unwrap_or_default(),
             role: node.role.as_deref(),
             recipes,
             services,
