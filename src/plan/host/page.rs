@@ -28,11 +28,11 @@ fn nodes(view: &View) -> String {
     heads.extend(has_recipes.then_some("Recipes"));
     let rows = view.nodes.iter().map(|node| {
         let mut cells = vec![
-            cell("Address", "address mono", &escaped(&addresses(node))),
-            cell("Role", "", &role(node, view)),
-            cell("Log in", "", &format!("<code>{}</code>", escaped(&login(node)))),
+            cell("Address", &mono(&addresses(node))),
+            cell("Role", &role(node, view)),
+            cell("Log in", &mono(&login(node))),
         ];
-        cells.extend(has_recipes.then(|| cell("Recipes", "", &escaped(&node.recipes.join(", ")))));
+        cells.extend(has_recipes.then(|| cell("Recipes", &escaped(&node.recipes.join(", ")))));
         row(node.name, &cells)
     });
     section("Nodes", &table(&heads, rows))
@@ -62,7 +62,7 @@ fn services(view: &View) -> String {
         .flat_map(|node| &node.services)
         .map(|service| {
             let place = service.url.as_deref().map_or_else(|| "–".to_owned(), link);
-            row(&service.name, &[cell("Node", "", &escaped(&service.node)), cell("Address", "", &place)])
+            row(&service.name, &[cell("Node", &escaped(&service.node)), cell("Address", &place)])
         })
         .collect();
     if rows.is_empty() {
@@ -144,9 +144,7 @@ fn piece(partition: &PartitionFact, facts: &OsFacts) -> Piece {
 
 fn log_in(view: &View) -> String {
     let name = view.nodes.first().map_or("NODE", |node| node.name);
-    let rows = view.nodes.iter().map(|node| {
-        row(node.name, &[cell("Ed25519", "", &format!("<code>{}</code>", escaped(&node.fingerprint())))])
-    });
+    let rows = view.nodes.iter().map(|node| row(node.name, &[cell("Ed25519", &mono(&node.fingerprint()))]));
     let body = format!(
         "<ul class=\"steps\">\n\
          <li><code>ssh -F ssh_config {name}</code> in this folder. ssh asks nothing: it knows the host keys.</li>\n\
@@ -167,9 +165,9 @@ fn labels(view: &View) -> String {
     );
     for node in &view.nodes {
         let size = match node.name.len() {
-            0..=9 => "big",
-            10..=14 => "middle",
-            15..=34 => "small",
+            0..=7 => "big",
+            8..=10 => "middle",
+            11..=45 => "small",
             _ => "tiny",
         };
         let bare = if node.role.is_none() { " bare" } else { "" };
@@ -208,9 +206,12 @@ fn row(name: &str, cells: &[String]) -> String {
 }
 
 /// `head` is what stands beside it on a narrow page, `html` is shown as it is.
-fn cell(head: &str, class: &str, html: &str) -> String {
-    let class = if class.is_empty() { String::new() } else { format!(" class=\"{class}\"") };
-    format!("<td data-head=\"{head}\"{class}><span>{html}</span></td>")
+fn cell(head: &str, html: &str) -> String {
+    format!("<td data-head=\"{head}\"><span>{html}</span></td>")
+}
+
+fn mono(text: &str) -> String {
+    format!("<code>{}</code>", escaped(text))
 }
 
 /// Text that is shown as it is, in an element or an attribute with double quotes.
