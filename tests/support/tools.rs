@@ -27,8 +27,6 @@ const PACKAGES: &[(&str, &str)] = &[
     ("sfdisk", "fdisk"),
     ("ssh", "openssh-client"),
     ("ssh-keygen", "openssh-client"),
-    ("ansible", "ansible-core"),
-    ("ansible-inventory", "ansible-core"),
     ("getfattr", "attr"),
     ("getfacl", "acl"),
     ("bmaptool", "bmap-tools"),
