@@ -89,7 +89,7 @@ fn no_file_has_its_final_name_before_it_is_whole_whenever_a_build_is_killed() {
         // The next build clears up what was left.
         assert!(build(&whole[0].0, format).output().unwrap().status.success());
         assert_eq!(files(&out, &mut known), whole[0].1);
-        let hidden = [&out, &out.join("prometheus")]
+        let hidden = [out.clone(), out.join("prometheus")]
             .into_iter()
             .flat_map(|folder| fs::read_dir(folder).unwrap())
             .filter(|entry| entry.as_ref().unwrap().file_name().to_string_lossy().starts_with('.'));
