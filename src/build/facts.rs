@@ -4,7 +4,8 @@ use uuid::Uuid;
 
 use crate::base::ImagePath;
 use crate::plan::{
-    Arch, FileFact, FirstBoot, FirstUser, Found, NetworkStack, OsFacts, Owner, Release, Tree, Variant,
+    Arch, FileFact, FirstBoot, FirstUser, Found, NetworkStack, OsFacts, Owner, PartitionFact, PartitionUse,
+    Release, Tree, Variant,
 };
 
 use super::Error;
@@ -42,8 +43,30 @@ pub(super) fn read(
         root_uuid: Uuid::from_bytes(system.root_uuid()),
         boot_serial: system.boot_serial(),
         image_len_bytes,
+        partitions: partitions(layout),
         tree,
     })
+}
+
+fn partitions(layout: &Layout) -> Vec<PartitionFact> {
+    let used_for = |number: u32| match number {
+        _ if number == layout.boot.number => PartitionUse::Boot,
+        _ if number == layout.root.number => PartitionUse::Root,
+        _ => PartitionUse::Other,
+    };
+    let mut partitions: Vec<PartitionFact> = layout
+        .table
+        .partitions()
+        .iter()
+        .map(|partition| PartitionFact {
+            number: partition.number,
+            used_for: used_for(partition.number),
+            start_bytes: partition.start_bytes,
+            len_bytes: partition.len_bytes,
+        })
+        .collect();
+    partitions.sort_by_key(|partition| partition.start_bytes);
+    partitions
 }
 
 /// Reads what is at `wanted` into `tree`.

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::base::Sha256Digest;
-use crate::plan::{Action, Cluster, Content, Edit, OsFacts};
+use crate::plan::{Action, Cluster, Content, Edit, HostFile, OsFacts};
 
 /// The version of the layout of this file.
 const SCHEMA: u32 = 1;
@@ -21,6 +21,21 @@ pub struct Manifest {
     pub base: BaseEntry,
     /// The images, in the order of the profile.
     pub nodes: Vec<NodeEntry>,
+    /// The files beside them that are about the whole cluster.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<FileEntry>,
+}
+
+/// A file for the workstation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileEntry {
+    /// Where, from the folder of the manifest on, with slashes.
+    pub path: String,
+    /// Its length.
+    pub len_bytes: u64,
+    /// Its SHA-256; never of a secret, which could be guessed from it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<String>,
 }
 
 /// The base image.
@@ -100,7 +115,7 @@ impl Manifest {
     /// A manifest without nodes.
     pub(super) fn new(cluster: &str, base: BaseEntry) -> Self {
         let tool = concat!("cardpress ", env!("CARGO_PKG_VERSION")).to_owned();
-        Self { schema: SCHEMA, tool, cluster: cluster.to_owned(), base, nodes: Vec::new() }
+        Self { schema: SCHEMA, tool, cluster: cluster.to_owned(), base, nodes: Vec::new(), files: Vec::new() }
     }
 
     /// Takes over from an earlier manifest of the same base the nodes that were not pressed this time and are
@@ -140,6 +155,21 @@ impl BaseEntry {
     }
 }
 
+/// Of what may be shown.
+fn digest(content: &Content) -> Option<String> {
+    match content {
+        Content::Plain(bytes) => Some(Sha256Digest::of(bytes).to_string()),
+        Content::Secret(_) => None,
+    }
+}
+
+impl From<&HostFile> for FileEntry {
+    fn from(file: &HostFile) -> Self {
+        let len_bytes = file.content.bytes().len() as u64;
+        Self { path: file.path.clone(), len_bytes, sha256: digest(&file.content) }
+    }
+}
+
 impl From<&Edit> for EditEntry {
     fn from(edit: &Edit) -> Self {
         let entry = |action: &str| Self {
@@ -155,10 +185,7 @@ impl From<&Edit> for EditEntry {
                 mode: mode.map(octal),
                 owner: owner.map(numbers),
                 len_bytes: Some(content.bytes().len() as u64),
-                sha256: match content {
-                    Content::Plain(bytes) => Some(Sha256Digest::of(bytes).to_string()),
-                    Content::Secret(_) => None,
-                },
+                sha256: digest(content),
                 ..entry("write")
             },
             Action::MakeDirectory { path, mode, owner } => Self {

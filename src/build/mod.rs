@@ -14,6 +14,7 @@ pub mod disk;
 mod error;
 mod facts;
 pub mod flash;
+mod host_files;
 mod layout;
 pub mod lock_file;
 mod manifest;
@@ -37,7 +38,8 @@ use crate::source::BaseImage;
 
 pub use base::Bases;
 pub use error::Error;
-pub use manifest::{EditEntry, Manifest, NodeEntry};
+pub use host_files::{write_host_file, write_host_files};
+pub use manifest::{EditEntry, FileEntry, Manifest, NodeEntry};
 pub use press::{Made, Output, Pressed, press};
 pub use shard::{Shard, merge_manifests};
 

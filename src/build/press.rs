@@ -8,11 +8,12 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::base::{Interrupt, Progress, Sha256Digest, Sha256Hasher};
 use crate::block::{FileDevice, ReadAt};
-use crate::plan::{Cluster, NodePlan};
+use crate::plan::{Cluster, HostFile, NodePlan};
 use crate::sink::{self, Archive, ArchiveBlock, Check, Packed, Packer, PackerOptions, Packing};
 use crate::source::{XzArchive, XzBlock};
 
-use super::manifest::{BaseEntry, EditEntry, Manifest, NodeEntry};
+use super::host_files::write_host_files;
+use super::manifest::{BaseEntry, EditEntry, FileEntry, Manifest, NodeEntry};
 use super::node::Node;
 use super::shard::Shard;
 use super::{Error, Opened, host_error};
@@ -33,6 +34,9 @@ pub struct Output {
     pub whole_sha256: bool,
     /// `SOURCE_DATE_EPOCH`: the time of every changed file. `None`: the base's own last write.
     pub epoch_seconds: Option<i64>,
+    /// Written beside the images. They are about the whole cluster, whatever part of it is pressed: every shard writes
+    /// the same.
+    pub host_files: Vec<HostFile>,
 }
 
 /// One finished node.
@@ -59,7 +63,7 @@ pub enum Made {
     Packed(Packed),
 }
 
-/// Presses every node of `plans`, then writes the manifest. The results come in the order of `plans`.
+/// Presses every node of `plans`, then writes the files for the workstation and the manifest. The results come in the order of `plans`.
 ///
 /// # Errors
 /// The first failure stops the others between two steps. Images under their final names are whole.
@@ -100,6 +104,8 @@ pub fn press(
     let mut manifest = Manifest::new(&cluster.name, base);
     manifest.nodes = pressed.iter().map(|pressed| pressed.entry.clone()).collect();
     if let Some(folder) = &output.folder {
+        write_host_files(folder, &output.host_files)?;
+        manifest.files = output.host_files.iter().map(FileEntry::from).collect();
         let path = match output.shard {
             None => folder.join("manifest.json"),
             Some(shard) => folder.join(shard.manifest_name()),

@@ -20,15 +20,15 @@ pub(super) fn run(args: &Build, global: &Global, ui: &Ui) -> Result<(), Failure>
         return merge(args, global, ui);
     }
     let epoch_seconds = source_date_epoch()?;
-    let Prepared { cluster, opened, mut plans } =
+    let Prepared { laid, seed, opened, mut plans } =
         prepare(&args.subject, args.format == Format::Xz, global, ui)?;
     if let Some(shard) = args.shard {
         plans = shard.choose(plans);
         ui.say(&format!(
             "part {shard}: {} of {} {}",
             plans.len(),
-            cluster.nodes.len(),
-            plural(cluster.nodes.len(), "node")
+            laid.cluster.nodes.len(),
+            plural(laid.cluster.nodes.len(), "node")
         ));
     }
     let release = &opened.facts.release;
@@ -41,7 +41,7 @@ pub(super) fn run(args: &Build, global: &Global, ui: &Ui) -> Result<(), Failure>
     for warning in warnings(&plans) {
         ui.say(&warning);
     }
-    let folder = (args.format != Format::None).then(|| args.out.join(&cluster.name));
+    let folder = (args.format != Format::None).then(|| args.out.join(&laid.cluster.name));
     let packing =
         packing(args.format).map(|packing| (packing, args.level.unwrap_or(packing.default_level())));
     let processors = std::thread::available_parallelism().map_or(1, |count| count.get().min(8));
@@ -57,8 +57,9 @@ pub(super) fn run(args: &Build, global: &Global, ui: &Ui) -> Result<(), Failure>
         shard: args.shard,
         whole_sha256: args.sha256,
         epoch_seconds,
+        host_files: laid.files(Some(&opened.facts), &seed),
     };
-    let (manifest, pressed) = build::press(&cluster, &opened, &plans, &output, ui, &ui.interrupt)?;
+    let (manifest, pressed) = build::press(&laid.cluster, &opened, &plans, &output, ui, &ui.interrupt)?;
     for pressed in &pressed {
         ui.say(&line(pressed));
     }

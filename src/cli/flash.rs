@@ -125,10 +125,10 @@ impl Session<'_> {
     }
 
     fn flash_nodes(&self, base: &Opening, chosen: Vec<Chosen>) -> Result<Vec<Told>, Failure> {
-        let Opening { cluster, seed, opened, .. } = base;
+        let Opening { laid, seed, opened } = base;
         let cards: Vec<(&str, u64)> =
             chosen.iter().map(|chosen| (chosen.name.as_str(), chosen.disk.len_bytes)).collect();
-        let plans = flash::plan_for_cards(cluster, opened, seed, &cards)?;
+        let plans = flash::plan_for_cards(&laid.cluster, opened, seed, &cards)?;
         self.confirm(&chosen)?;
         let cards = self.take(chosen, |index| plans.get(index).map_or(0, |plan| opened.image_len(plan)))?;
         let Some(first) = plans.first() else { return Ok(Vec::new()) };

@@ -9,6 +9,7 @@ mod check;
 mod config;
 mod devices;
 mod diff;
+mod export;
 mod fetch;
 mod flash;
 mod fs;
@@ -47,6 +48,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Lock(args) => lock::run(args, &cli.global, &ui),
         Command::Cache(args) => cache::run(args, &cli.global, &ui),
         Command::Build(args) => build::run(args, &cli.global, &ui),
+        Command::Export(args) => export::run(args, &cli.global, &ui),
         Command::Plan(args) => plan::run(args, &cli.global, &ui),
         Command::Recipes(args) => recipes::run(args, &cli.global),
         Command::Fs(args) => fs::run(args, &cli.global, &ui),

@@ -11,7 +11,7 @@ use super::subject::{Prepared, prepare};
 use super::ui::{self, Ui};
 
 pub(super) fn run(args: &Plan, global: &Global, ui: &Ui) -> Result<(), Failure> {
-    let Prepared { cluster, opened, plans } = prepare(&args.subject, false, global, ui)?;
+    let Prepared { laid, opened, plans, .. } = prepare(&args.subject, false, global, ui)?;
     if global.json {
         let nodes: Vec<_> = plans
             .iter()
@@ -20,7 +20,7 @@ pub(super) fn run(args: &Plan, global: &Global, ui: &Ui) -> Result<(), Failure> 
                 json!({ "name": plan.node, "edits": edits, "warnings": plan.warnings })
             })
             .collect();
-        let text = json!({ "schema": 1, "cluster": cluster.name, "nodes": nodes }).to_string();
+        let text = json!({ "schema": 1, "cluster": laid.cluster.name, "nodes": nodes }).to_string();
         return ui::print(&(text + "\n"));
     }
     let mut text = String::new();

@@ -6,7 +6,7 @@ use anyhow::{Context as _, anyhow};
 
 use crate::build::{self, Bases, Opened, lock_file, seed_file};
 use crate::plan::profile::{self, Laid, Surroundings};
-use crate::plan::{Cluster, HostFile, NodePlan, Seed, Service};
+use crate::plan::{Cluster, NodePlan, Seed};
 use crate::source::catalogue::Place;
 use crate::source::{Cache, Client, Patience, Tools};
 
@@ -17,7 +17,9 @@ use super::ui::Ui;
 
 /// A profile brought together with its base image.
 pub(super) struct Prepared {
-    pub(super) cluster: Cluster,
+    /// The cluster, its recipes laid.
+    pub(super) laid: Laid,
+    pub(super) seed: Seed,
     pub(super) opened: Opened,
     /// The plans of the nodes that were asked for.
     pub(super) plans: Vec<NodePlan>,
@@ -25,12 +27,7 @@ pub(super) struct Prepared {
 
 /// The same without plans.
 pub(super) struct Opening {
-    /// With its recipes laid.
-    pub(super) cluster: Cluster,
-    /// What runs where.
-    pub(super) services: Vec<Service>,
-    /// What recipes write beside the images.
-    pub(super) host_files: Vec<HostFile>,
+    pub(super) laid: Laid,
     pub(super) seed: Seed,
     pub(super) opened: Opened,
 }
@@ -94,10 +91,9 @@ pub(super) fn prepare(
     ui: &Ui,
 ) -> Result<Prepared, Failure> {
     let cluster = read_profile(&subject.profile, ui)?;
-    let Opening { cluster, seed, opened, services: _, host_files: _ } =
-        open_base(subject, cluster, is_archive_wanted, global, ui)?;
-    let plans = build::choose(build::plan(&cluster, &opened, &seed)?, &subject.nodes)?;
-    Ok(Prepared { cluster, opened, plans })
+    let Opening { laid, seed, opened } = open_base(subject, cluster, is_archive_wanted, global, ui)?;
+    let plans = build::choose(build::plan(&laid.cluster, &opened, &seed)?, &subject.nodes)?;
+    Ok(Prepared { laid, seed, opened, plans })
 }
 
 /// The base image of a profile that was read, and the seed beside it.
@@ -108,20 +104,24 @@ pub(super) fn open_base(
     global: &Global,
     ui: &Ui,
 ) -> Result<Opening, Failure> {
-    let seed = match &subject.seed_file {
-        Some(path) => seed_file::read(path)?,
-        None => seed_file::read_or_make(&seed_file::beside(&subject.profile))?,
-    };
+    let seed = seed(&subject.profile, subject.seed_file.as_deref())?;
     let source = Source {
         is_archive_wanted,
         ..Source::new(&subject.profile, subject.image.as_deref(), subject.locked, global)?
     };
-    let (opened, Laid { cluster, services, host_files }) =
-        match build::open(&cluster, &seed, &source.bases(ui)) {
-            Err(build::Error::Recipes(faults)) => return Err(Failure::Profile(*faults)),
-            opened => opened?,
-        };
-    Ok(Opening { cluster, services, host_files, seed, opened })
+    let (opened, laid) = match build::open(&cluster, &seed, &source.bases(ui)) {
+        Err(build::Error::Recipes(faults)) => return Err(Failure::Profile(*faults)),
+        opened => opened?,
+    };
+    Ok(Opening { laid, seed, opened })
+}
+
+/// The seed that was handed in, or the one beside the profile.
+pub(super) fn seed(profile: &Path, handed_in: Option<&Path>) -> Result<Seed, Failure> {
+    Ok(match handed_in {
+        Some(path) => seed_file::read(path)?,
+        None => seed_file::read_or_make(&seed_file::beside(profile))?,
+    })
 }
 
 pub(super) fn cache_folder(global: &Global) -> Result<PathBuf, Failure> {

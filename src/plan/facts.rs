@@ -33,8 +33,34 @@ pub struct OsFacts {
     pub boot_serial: u32,
     /// The length of the image in bytes.
     pub image_len_bytes: u64,
+    /// Its partitions, in the order they lie in.
+    pub partitions: Vec<PartitionFact>,
     /// The paths that planning asked for, as they are in the image.
     pub tree: Tree,
+}
+
+/// A partition of the image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PartitionFact {
+    /// Its number, from 1.
+    pub number: u32,
+    /// What it is for.
+    pub used_for: PartitionUse,
+    /// Where it begins, in bytes from the start of the image.
+    pub start_bytes: u64,
+    /// How long it is, in bytes.
+    pub len_bytes: u64,
+}
+
+/// What a partition is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PartitionUse {
+    /// What the firmware reads (FAT).
+    Boot,
+    /// What Linux starts from (ext4).
+    Root,
+    /// Anything else.
+    Other,
 }
 
 /// `/etc/os-release` and `/etc/rpi-issue`.

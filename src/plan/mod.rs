@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! profile.toml ─▶ profile::load ─▶ Cluster ─┐
-//! base image ─▶ build::facts ─▶ OsFacts ────┼─▶ profile::lay ─▶ Cluster ─▶ resolve ─▶ NodePlan { edits: Vec<Edit> }
-//! seed ─────────────────────────────────────┘   (recipes)
+//! base image ─▶ build::facts ─▶ OsFacts ────┼─▶ profile::lay ─┬─▶ resolve ─▶ NodePlan { edits: Vec<Edit> }
+//! seed ─────────────────────────────────────┘   (recipes)     └─▶ host_files ─▶ [HostFile]
 //! ```
 //!
 //! Pure: the same profile, facts and seed give the same plan. No disk, no network, no clock, no randomness; the
@@ -12,6 +12,7 @@
 mod cluster;
 mod edit;
 mod facts;
+mod host;
 mod needs;
 pub mod profile;
 mod recipe;
@@ -22,8 +23,11 @@ mod template;
 pub use crate::base::{Arch, Variant};
 pub use cluster::*;
 pub use edit::{Action, Content, Edit, NodePlan, Owner, grown_len};
-pub use facts::{FileFact, FirstBoot, FirstUser, Found, NetworkStack, OsFacts, Release, Tree};
+pub use facts::{
+    FileFact, FirstBoot, FirstUser, Found, NetworkStack, OsFacts, PartitionFact, PartitionUse, Release, Tree,
+};
+pub use host::{HostFile, Service, host_files};
 pub use needs::BadNeeds;
-pub use recipe::{Count, HostFile, Param, ParamKind, ParamValue, Params, Part, Recipe, RecipeUse, Service};
+pub use recipe::{Count, Param, ParamKind, ParamValue, Params, Part, Recipe, RecipeUse};
 pub use resolve::{Fault, Faults, Problem, host_keys, more_paths, resolve, wanted_paths};
 pub use seed::Seed;

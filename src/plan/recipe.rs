@@ -12,7 +12,6 @@ use std::sync::Arc;
 
 use include_dir::{Dir, include_dir};
 
-use super::edit::Content;
 use crate::base::{Arch, Secret};
 
 /// The recipes that the program carries, by the names of their folders.
@@ -224,24 +223,4 @@ pub(super) struct HostFileWords {
     pub(super) path: String,
     /// The file of the recipe.
     pub(super) template: String,
-}
-
-/// Something that runs on a node, for those who look for it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Service {
-    /// The node's name.
-    pub node: String,
-    /// What it is called: `Grafana`.
-    pub name: String,
-    /// Where it is looked at.
-    pub url: Option<String>,
-}
-
-/// A file for the workstation, written beside the images.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HostFile {
-    /// Relative, below the folder of the images, parts divided by `/`.
-    pub path: String,
-    /// All of it.
-    pub content: Content,
 }

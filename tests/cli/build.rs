@@ -1,8 +1,25 @@
 use std::fs;
+use std::path::Path;
 
 use crate::support::world::{Run, World, profile};
 
 const NODES: [(&str, &str); 3] = [("n1", "192.168.7.11"), ("n2", "192.168.7.12"), ("n3", "192.168.7.13")];
+
+/// The files of a folder and of the folders in it, sorted, with slashes; none when there is no such folder.
+fn files_below(folder: &Path, above: &str) -> Vec<String> {
+    let mut names = Vec::new();
+    for entry in fs::read_dir(folder).into_iter().flatten() {
+        let entry = entry.unwrap();
+        let name = format!("{above}{}", entry.file_name().into_string().unwrap());
+        if entry.file_type().unwrap().is_dir() {
+            names.extend(files_below(&entry.path(), &format!("{name}/")));
+        } else {
+            names.push(name);
+        }
+    }
+    names.sort();
+    names
+}
 
 #[test]
 fn build_writes_an_image_for_each_node_and_a_manifest_without_secrets() {
@@ -62,10 +79,22 @@ fn an_image_with_secrets_is_private_and_no_temporary_file_stays() {
     world.run(&["build", "cluster.toml"]).succeeded();
     let mode = fs::metadata(world.path("out/test/n1.img")).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
-    let mut names: Vec<_> =
-        fs::read_dir(world.path("out/test")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-    names.sort();
-    assert_eq!(names, ["manifest.json", "n1.bmap", "n1.img"]);
+    let names = files_below(&world.path("out/test"), "");
+    let shared = [
+        "README.md",
+        "cluster.html",
+        "hosts",
+        "inventory.yaml",
+        "known_hosts",
+        "manifest.json",
+        "prometheus/nodes.json",
+        "ssh_config",
+    ];
+    assert_eq!(names, [&shared[..6], &["n1.bmap", "n1.img"], &shared[6..]].concat());
+    for name in shared {
+        let mode = fs::metadata(world.path("out/test").join(name)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o644, "{name}");
+    }
     let mode = fs::metadata(world.path("out/test/n1.bmap")).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
 }
@@ -142,10 +171,8 @@ fn a_build_that_is_cut_off_leaves_nothing_half_made_under_a_final_name() {
             let kill = std::process::Command::new("kill").args([signal, &child.id().to_string()]).output();
             assert!(kill.is_ok());
             child.wait().unwrap();
-            let Ok(entries) = fs::read_dir(world.path("out/test")) else { continue };
-            for entry in entries {
-                let name = entry.unwrap().file_name().into_string().unwrap();
-                if name.starts_with('.') {
+            for name in files_below(&world.path("out/test"), "") {
+                if name.rsplit('/').next().unwrap().starts_with('.') {
                     assert_ne!(signal, "-INT", "{name} was left behind after Ctrl-C");
                     continue;
                 }
@@ -157,11 +184,8 @@ fn a_build_that_is_cut_off_leaves_nothing_half_made_under_a_final_name() {
     }
     // What a killed build left behind goes with the next one.
     world.run(&["build", "cluster.toml"]).succeeded();
-    let left = fs::read_dir(world.path("out/test")).unwrap();
-    assert_eq!(
-        left.filter(|entry| entry.as_ref().unwrap().file_name().as_encoded_bytes()[0] == b'.').count(),
-        0
-    );
+    let left = files_below(&world.path("out/test"), "");
+    assert!(left.iter().all(|name| !name.contains("/.") && !name.starts_with('.')), "{left:?}");
 }
 
 #[test]

@@ -22,7 +22,9 @@ fn shards_give_the_bytes_of_the_whole_and_their_manifests_join_to_its_manifest()
     }
     assert!(!world.path("parts/test/manifest.json").exists(), "a part is not the whole");
     world.run(&["build", "cluster.toml", "--out", "parts", "--merge-manifests"]).succeeded();
-    for file in ["n1.img", "n2.img", "n3.img", "n4.img", "n5.img", "manifest.json"] {
+    for file in
+        ["n1.img", "n2.img", "n3.img", "n4.img", "n5.img", "manifest.json", "ssh_config", "cluster.html"]
+    {
         let (whole, part) = (world.path("whole/test").join(file), world.path("parts/test").join(file));
         assert!(fs::read(whole).unwrap() == fs::read(part).unwrap(), "{file} differs");
     }

@@ -16,21 +16,24 @@ const NODES: [(&str, &str); 2] = [("n1", "192.168.7.11"), ("n2", "192.168.7.12")
 /// Digests of files that did not change since, by inode, length and time.
 type Known = BTreeMap<(u64, u64, i64, i64), Sha256Digest>;
 
-/// Every file that has a name of its own, by its digest.
+/// Every file that has a name of its own, also in folders, by its digest.
 #[cfg(unix)]
 fn files(folder: &Path, known: &mut Known) -> BTreeMap<String, Sha256Digest> {
     use std::os::unix::fs::MetadataExt as _;
-    let entries = fs::read_dir(folder).into_iter().flatten().map(|entry| entry.unwrap());
-    let named = entries.map(|entry| (entry.file_name().into_string().unwrap(), entry.path()));
-    named
-        .filter(|(name, _)| !name.starts_with('.'))
-        .map(|(name, path)| {
-            let data = fs::metadata(&path).unwrap();
+    let mut found = BTreeMap::new();
+    for entry in fs::read_dir(folder).into_iter().flatten().map(|entry| entry.unwrap()) {
+        let (name, path) = (entry.file_name().into_string().unwrap(), entry.path());
+        let data = fs::metadata(&path).unwrap();
+        if data.is_dir() {
+            let below = files(&path, known).into_iter();
+            found.extend(below.map(|(below, digest)| (format!("{name}/{below}"), digest)));
+        } else if !name.starts_with('.') {
             let key = (data.ino(), data.len(), data.mtime(), data.mtime_nsec());
             let hash = || Sha256Digest::of(&fs::read(path).unwrap());
-            (name, *known.entry(key).or_insert_with(hash))
-        })
-        .collect()
+            found.insert(name, *known.entry(key).or_insert_with(hash));
+        }
+    }
+    found
 }
 
 #[cfg(unix)]
@@ -58,7 +61,7 @@ fn no_file_has_its_final_name_before_it_is_whole_whenever_a_build_is_killed() {
             whole.push((seed, files(&out, &mut known)));
         }
         let names: Vec<&String> = whole[0].1.keys().collect();
-        assert_eq!(names.len(), 5, "{names:?}");
+        assert_eq!(names.len(), 5 + 7, "{names:?}");
         let mut mixed = 0;
         for round in 0..rounds {
             let (seed, _) = &whole[usize::try_from(round % 2).unwrap()];
@@ -86,8 +89,9 @@ fn no_file_has_its_final_name_before_it_is_whole_whenever_a_build_is_killed() {
         // The next build clears up what was left.
         assert!(build(&whole[0].0, format).output().unwrap().status.success());
         assert_eq!(files(&out, &mut known), whole[0].1);
-        let hidden = fs::read_dir(&out)
-            .unwrap()
+        let hidden = [out.clone(), out.join("prometheus")]
+            .into_iter()
+            .flat_map(|folder| fs::read_dir(folder).unwrap())
             .filter(|entry| entry.as_ref().unwrap().file_name().to_string_lossy().starts_with('.'));
         assert_eq!(hidden.count(), 0);
         println!("{format}: {rounds} kills, {took:?} a build, {mixed} images met without a map");

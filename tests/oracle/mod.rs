@@ -17,6 +17,7 @@ mod ext4_shapes;
 mod ext4_turns;
 mod fat_corpus;
 mod grow;
+mod host_files;
 mod packed;
 mod press;
 mod profiles;

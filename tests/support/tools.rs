@@ -25,6 +25,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("mcopy", "mtools"),
     ("mtype", "mtools"),
     ("sfdisk", "fdisk"),
+    ("ssh", "openssh-client"),
     ("ssh-keygen", "openssh-client"),
     ("getfattr", "attr"),
     ("getfacl", "acl"),

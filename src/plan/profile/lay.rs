@@ -10,7 +10,8 @@ use std::sync::Arc;
 use super::super::cluster::{Cluster, FileSetting, Node};
 use super::super::edit::Content;
 use super::super::facts::OsFacts;
-use super::super::recipe::{Files, HostFile, RecipeUse, Service};
+use super::super::host::{HostFile, PATHS, Service, host_files};
+use super::super::recipe::{Files, RecipeUse};
 use super::super::seed::Seed;
 use super::super::template::{Renderer, Scope, TemplateError};
 use super::document::parse;
@@ -29,6 +30,16 @@ pub struct Laid {
     pub services: Vec<Service>,
     /// What recipes write beside the images.
     pub host_files: Vec<HostFile>,
+}
+
+impl Laid {
+    /// Everything that is written beside the images: what any cluster has, then what its recipes add.
+    #[must_use]
+    pub fn files(&self, facts: Option<&OsFacts>, seed: &Seed) -> Vec<HostFile> {
+        let mut files = host_files(&self.cluster, facts, seed, &self.services);
+        files.extend(self.host_files.iter().cloned());
+        files
+    }
 }
 
 /// Fills in what a recipe's settings name: see [`Reader::filler`].
@@ -106,33 +117,47 @@ pub fn lay(cluster: &Cluster, facts: &OsFacts, seed: &Seed) -> Result<Laid, Faul
     let shelves: Vec<Vec<Shelved>> =
         cluster.nodes.iter().map(|node| node.recipes.uses.iter().map(shelved).collect()).collect();
     let nowhere = Shelved { root: PathBuf::new(), files: Arc::default() };
-    let mut laying = Laying { reader: Reader::after(&nowhere, &cluster.origin), renderer: &renderer, facts };
+    let mut laying = Laying { reader: Reader::after(&nowhere, &cluster.origin), renderer: &renderer };
     let mut laid = cluster.clone();
     for (index, (node, shelves)) in cluster.nodes.iter().zip(&shelves).enumerate() {
-        let settings = laying.settings(index, node, shelves);
+        let settings = laying.settings(facts, index, node, shelves);
         if let (Some(node), Some(settings)) = (laid.nodes.get_mut(index), settings) {
             node.settings = settings;
         }
     }
-    let services = laying.services(cluster);
-    let host_files = laying.host_files(cluster);
-    let (faults, _, _) = laying.reader.finish();
-    match faults.is_empty() {
-        true => Ok(Laid { cluster: laid, services, host_files }),
-        false => Err(Faults(faults)),
-    }
+    laying.laid(laid)
+}
+
+/// What recipes tell of a cluster whose image nobody has looked into: services, and files for the workstation. The settings
+/// of the nodes stay as the profile has them.
+///
+/// # Errors
+/// As for [`lay`].
+pub fn lay_outside(cluster: &Cluster, seed: &Seed) -> Result<Laid, Faults> {
+    let renderer = Renderer::new(cluster, None, seed);
+    let nowhere = Shelved { root: PathBuf::new(), files: Arc::default() };
+    let laying = Laying { reader: Reader::after(&nowhere, &cluster.origin), renderer: &renderer };
+    laying.laid(cluster.clone())
 }
 
 struct Laying<'a> {
     reader: Reader<'a>,
     renderer: &'a Renderer,
-    facts: &'a OsFacts,
 }
 
 impl<'a> Laying<'a> {
+    /// With what is told of the whole cluster.
+    fn laid(mut self, cluster: Cluster) -> Result<Laid, Faults> {
+        let services = self.services(&cluster);
+        let host_files = self.host_files(&cluster);
+        let (faults, _, _) = self.reader.finish();
+        if faults.is_empty() { Ok(Laid { cluster, services, host_files }) } else { Err(Faults(faults)) }
+    }
+
     /// The settings of a node with its recipes under them; `None`: as they are.
     fn settings(
         &mut self,
+        facts: &OsFacts,
         index: usize,
         node: &'a Node,
         shelves: &'a [Shelved],
@@ -142,7 +167,7 @@ impl<'a> Laying<'a> {
             let mut under = Layer::default();
             let mut taken = BTreeMap::new();
             for (used, shelf) in node.recipes.uses.iter().zip(shelves) {
-                self.check_image(used, own);
+                self.check_image(facts, used, own);
                 let filler = Filler { renderer: self.renderer, used, node: index };
                 self.reader.around = shelf;
                 self.reader.filler = Some(filler);
@@ -220,8 +245,8 @@ impl<'a> Laying<'a> {
         self.reader.fault(&Place { file: source, span: start..start + len }, message);
     }
 
-    fn check_image(&mut self, used: &RecipeUse, own: &Layer) {
-        let release = &self.facts.release;
+    fn check_image(&mut self, facts: &OsFacts, used: &RecipeUse, own: &Layer) {
+        let release = &facts.release;
         let named = own.recipes.items.iter();
         let place = named.clone().find(|word| used.is(&word.value)).or(named.clone().next());
         let Some(place) = place.map(|word| word.place.clone()) else { return };
@@ -230,10 +255,10 @@ impl<'a> Laying<'a> {
             let message = format!("the recipe `{}` is for {}", recipe.name, recipe.releases.join(", "));
             self.reader.fault(&place, format!("{message}; the image is {}", release.pretty_name));
         }
-        if !recipe.archs.is_empty() && !recipe.archs.contains(&self.facts.arch) {
+        if !recipe.archs.is_empty() && !recipe.archs.contains(&facts.arch) {
             let archs: Vec<&str> = recipe.archs.iter().map(|arch| arch.name()).collect();
             let message = format!("the recipe `{}` is for {}", recipe.name, archs.join(", "));
-            self.reader.fault(&place, format!("{message}; the image is {}", self.facts.arch.name()));
+            self.reader.fault(&place, format!("{message}; the image is {}", facts.arch.name()));
         }
     }
 
@@ -323,7 +348,15 @@ impl<'a> Laying<'a> {
                             true => Content::secret(rendered.text),
                             false => Content::text(rendered.text),
                         };
-                        files.push(HostFile { path: words.path.clone(), content });
+                        let taken = PATHS.contains(&words.path.as_str())
+                            || words.path.ends_with(".img")
+                            || files.iter().any(|file| file.path == words.path);
+                        if taken {
+                            let what = format!("the file `{}` is written by others, too", words.path);
+                            let error = TemplateError { name: shown.clone(), line: None, what };
+                            self.fault_in(&root_of(used).join("recipe.toml"), "", &error);
+                        }
+                        files.push(HostFile::of_recipe(&words.path, content));
                     }
                     Err(error) => self.fault_in(&root_of(used).join(&words.template), text, &error),
                 }

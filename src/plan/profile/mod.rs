@@ -58,7 +58,7 @@ mod tests;
 use std::path::{Path, PathBuf};
 
 pub use fault::{Fault, Faults};
-pub use lay::{Laid, lay};
+pub use lay::{Laid, lay, lay_outside};
 pub(super) use layer::Layer;
 
 use super::cluster::Cluster;

@@ -49,13 +49,13 @@ pub(super) fn apply(context: &Context, draft: &mut Draft) {
 }
 
 /// The static addresses of a node, wired before wireless.
-pub(super) fn addresses(node: &Node) -> impl Iterator<Item = IpAddr> {
+pub(in crate::plan) fn addresses(node: &Node) -> impl Iterator<Item = IpAddr> {
     let wireless = node.settings.wifi.iter().flat_map(|wifi| &wifi.addresses);
     node.addresses.iter().chain(wireless).map(ipnet::IpNet::addr)
 }
 
 /// Short, `.local` and domain name.
-pub(super) fn names(node: &Node, cluster: &Cluster) -> Vec<String> {
+pub(in crate::plan) fn names(node: &Node, cluster: &Cluster) -> Vec<String> {
     let mut names = vec![node.name.clone()];
     if cluster.domain.as_deref() != Some("local") {
         names.push(format!("{}.local", node.name));

@@ -37,6 +37,8 @@ use super::{Cluster, FirstUser, Node, NodePlan, OsFacts, Seed, Settings};
 use draft::Draft;
 use keys::ClusterKeys;
 
+pub(super) use hosts::{addresses as static_addresses, names as host_names};
+
 pub use fault::{Fault, Faults, Problem};
 pub(super) use keys::Key;
 pub use keys::host_keys;

@@ -29,6 +29,7 @@ fn facts(codename: &str, version: u32, arch: Arch) -> OsFacts {
         first_boot: FirstBoot::None,
         disk_id: Some(1),
         partition_guids: Vec::new(),
+        partitions: Vec::new(),
         root_uuid: uuid::Uuid::nil(),
         boot_serial: 1,
         image_len_bytes: 1 << 30,

@@ -68,6 +68,7 @@ impl Image {
             root_uuid: ROOT_UUID,
             boot_serial: 0x1234_abcd,
             image_len_bytes: 3_000_000_000,
+            partitions: Vec::new(),
             tree: Tree::default(),
         };
         let fstab = format!(
