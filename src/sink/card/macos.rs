@@ -6,9 +6,8 @@
 
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::{Disk, Error};
@@ -30,10 +29,10 @@ pub(super) fn open(disk: &Disk) -> io::Result<File> {
 /// What is open must be what was looked at, whatever its name led to a moment ago.
 pub(super) fn check_open(file: &File, disk: &Disk) -> Result<(), Error> {
     let path = &disk.path;
-    let metadata =
-        file.metadata().map_err(|source| Error::Io { action: "look at", path: path.clone(), source })?;
-    let number = (rustix::fs::major(metadata.rdev()), rustix::fs::minor(metadata.rdev()));
-    if metadata.file_type().is_char_device() && number == disk.number {
+    let failed = |source| Error::Io { action: "look at", path: path.clone(), source };
+    let node = rustix::fs::fstat(file).map_err(|error| failed(error.into()))?;
+    let number = (rustix::fs::major(node.st_rdev), rustix::fs::minor(node.st_rdev));
+    if FileType::from_raw_mode(node.st_mode) == FileType::CharacterDevice && number == disk.number {
         return Ok(());
     }
     let told = |(major, minor)| format!("device {major}:{minor}");

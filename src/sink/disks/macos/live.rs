@@ -1,6 +1,6 @@
 //! The questions to `diskutil`, and the nodes in `/dev`: what needs a Mac.
 
-use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
+use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 
 use super::super::ask::{PATIENCE, ask};
@@ -44,9 +44,9 @@ fn all() -> Result<Vec<Disk>, Error> {
         }
     }
     let mut all = disks(&list, &infos)?;
-    all.retain_mut(|disk| match raw_node(disk).metadata() {
+    all.retain_mut(|disk| match rustix::fs::stat(raw_node(disk)) {
         Ok(node) => {
-            disk.number = (rustix::fs::major(node.rdev()), rustix::fs::minor(node.rdev()));
+            disk.number = (rustix::fs::major(node.st_rdev), rustix::fs::minor(node.st_rdev));
             true
         }
         Err(_) => false,
