@@ -106,11 +106,9 @@ impl Kind {
     /// Is it a part of something larger, which may be at work, or at work again after the next start?
     #[must_use]
     pub fn is_member(self) -> bool {
-        match self {
-            Self::Luks | Self::Lvm | Self::Raid | Self::Zfs | Self::Bcache => true,
-            Self::CoreStorage | Self::AppleRaid | Self::DynamicDisk | Self::StorageSpace => true,
-            _ => false,
-        }
+        let is_linux = matches!(self, Self::Luks | Self::Lvm | Self::Raid | Self::Zfs | Self::Bcache);
+        let is_apple = matches!(self, Self::CoreStorage | Self::AppleRaid);
+        is_linux || is_apple || matches!(self, Self::DynamicDisk | Self::StorageSpace)
     }
 }
 
