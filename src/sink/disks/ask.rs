@@ -64,7 +64,7 @@ mod tests {
 
     #[test]
     fn what_a_program_says_is_handed_over_whole_also_beside_many_complaints() {
-        let script = "yes complaint | head --bytes 300000 >&2; yes word | head --bytes 300000";
+        let script = "yes complaint | head -c 300000 >&2; yes word | head -c 300000";
         assert_eq!(shell(script, PATIENCE).unwrap().len(), 300_000);
     }
 
