@@ -144,12 +144,19 @@ fn to_splice(archive: &XzArchive, path: &Path) -> Result<Option<Archive>, Error>
 /// may find room as that one goes, and counts as nothing here; it is checked when its turn comes.
 fn check_room(opened: &Opened, plans: &[NodePlan], output: &Output) -> Result<(), Error> {
     let Some(folder) = &output.folder else { return Ok(()) };
-    if output.packing.is_some() {
-        return Ok(());
-    }
     let new = plans.iter().filter(|plan| !folder.join(file_name(plan, output)).exists()).count();
     let all = |source| Error::Sink { path: folder.clone(), source: Box::new(source) };
-    sink::check_room_for(new, opened.device.file(), folder).map_err(all)
+    match (output.packing, &opened.base.archive) {
+        (None, _) => sink::check_room_for(new, opened.device.file(), folder).map_err(all),
+        (Some((Packing::Xz, _)), Some(archive)) => {
+            let lens = archive.index.blocks.iter().map(|block| block.unpadded_len);
+            let archive_bytes = lens.fold(0, u64::saturating_add);
+            // Most blocks are taken over as they are; those that a node touches are compressed anew, perhaps better.
+            sink::check_free(folder, (archive_bytes / 4 * 3).saturating_mul(new as u64)).map_err(all)
+        }
+        // How far the base can be compressed is known only once it was: each image is looked at when its turn comes.
+        (Some(_), _) => Ok(()),
+    }
 }
 
 fn file_name(plan: &NodePlan, output: &Output) -> String {

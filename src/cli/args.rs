@@ -159,7 +159,7 @@ Examples:
 
 A card that the desktop mounts when it is put in has to be unmounted first: `umount /dev/sdb1`, or `udisksctl unmount \
 --block-device /dev/sdb1`. Disks that cannot be taken out are refused unless --allow-fixed-disk is given to the verb that \
-writes. Only Linux is built.";
+writes. On macOS and Windows this was never tried; there the reason beside a card names the command that frees it.";
 
 const IMAGES_HELP: &str = "\
 Examples:

@@ -1,9 +1,15 @@
 //! A card that is ours alone: taken exclusively, past the page cache, and only after everything that forbids it was looked
 //! for once more. There is no way to take one with less.
 
+#[cfg_attr(target_os = "linux", path = "card/linux.rs")]
+#[cfg_attr(target_os = "macos", path = "card/macos.rs")]
+#[cfg_attr(windows, path = "card/windows.rs")]
+#[cfg_attr(not(any(target_os = "linux", target_os = "macos", windows)), path = "card/other.rs")]
+mod os;
+
 use std::fs::File;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::Medium;
 use super::disks::{self, Disk, Obstacle};
@@ -103,11 +109,11 @@ impl Card {
         check(disk, options)?;
         let path = &disk.path;
         let failed = |action| move |source| Error::Io { action, path: path.clone(), source };
-        let file = open(path).map_err(|source| why(disk, source))?;
-        check_open(&file, disk)?;
+        let file = os::open(disk).map_err(|source| why(disk, source))?;
+        os::check_open(&file, disk)?;
         // From here on nobody can mount it or build upon it: what is free now stays free.
         check(disk, options)?;
-        let block_len = block_len(&file).map_err(failed("ask the logical block of"))?;
+        let block_len = block_len(&file, disk).map_err(failed("ask the logical block of"))?;
         Ok(Self { file, disk: disk.clone(), block_len })
     }
 
@@ -155,7 +161,7 @@ impl Medium for Card {
     }
 
     fn sync(&self) -> io::Result<()> {
-        self.file.sync_all()
+        os::sync(&self.file)
     }
 }
 
@@ -176,56 +182,12 @@ fn check(disk: &Disk, options: Options) -> Result<(), Error> {
     if obstacles.is_empty() { Ok(()) } else { Err(Error::Refused { path: disk.path.clone(), obstacles }) }
 }
 
-/// What is open must be what was looked at, whatever its name led to a moment ago.
-#[cfg(target_os = "linux")]
-fn check_open(file: &File, disk: &Disk) -> Result<(), Error> {
-    use std::io::Seek as _;
-    use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
-    let path = &disk.path;
-    let failed = |action| move |source| Error::Io { action, path: path.clone(), source };
-    let metadata = file.metadata().map_err(failed("look at"))?;
-    let number = (rustix::fs::major(metadata.rdev()), rustix::fs::minor(metadata.rdev()));
-    let told = |(major, minor), len_bytes| format!("block device {major}:{minor} with {len_bytes} bytes");
-    let mut end = file;
-    let len_bytes = end.seek(io::SeekFrom::End(0)).map_err(failed("ask the length of"))?;
-    if metadata.file_type().is_block_device() && number == disk.number && len_bytes == disk.len_bytes {
-        return Ok(());
-    }
-    let found =
-        if metadata.file_type().is_block_device() { told(number, len_bytes) } else { "a file".into() };
-    Err(Error::Changed { path: path.clone(), found, wanted: told(disk.number, disk.len_bytes) })
-}
-
-#[cfg(not(target_os = "linux"))]
-fn check_open(_file: &File, _disk: &Disk) -> Result<(), Error> {
-    Err(disks::Error::NotBuilt("take a disk").into())
-}
-
-/// For us alone: the kernel refuses while the disk or a partition is mounted or in use, and to others from then on.
-#[cfg(target_os = "linux")]
-fn open(path: &Path) -> io::Result<File> {
-    use rustix::fs::{Mode, OFlags};
-    let flags = OFlags::RDWR | OFlags::EXCL | OFlags::DIRECT | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-    Ok(File::from(rustix::fs::open(path, flags, Mode::empty())?))
-}
-
-#[cfg(not(target_os = "linux"))]
-fn open(_path: &Path) -> io::Result<File> {
-    Err(io::ErrorKind::Unsupported.into())
-}
-
-#[cfg(target_os = "linux")]
-fn block_len(file: &File) -> io::Result<usize> {
-    let len = rustix::fs::ioctl_blksszget(file)?;
+fn block_len(file: &File, disk: &Disk) -> io::Result<usize> {
+    let len = os::block_len(file, disk)?;
     usize::try_from(len)
         .ok()
         .filter(|len| len.is_power_of_two())
         .ok_or_else(|| io::Error::other(format!("found {len} bytes, wanted a power of two")))
-}
-
-#[cfg(not(target_os = "linux"))]
-fn block_len(_file: &File) -> io::Result<usize> {
-    Err(io::ErrorKind::Unsupported.into())
 }
 
 #[cfg(unix)]
@@ -242,22 +204,12 @@ fn write_some(file: &File, offset: u64, bytes: &[u8]) -> io::Result<usize> {
 fn why(disk: &Disk, source: io::Error) -> Error {
     let path = disk.path.clone();
     match source.kind() {
-        io::ErrorKind::ResourceBusy => Error::Busy { path, by: disks::users(disk), source },
+        _ if os::is_busy(&source) => Error::Busy { path, by: disks::users(disk), source },
         io::ErrorKind::PermissionDenied => Error::Denied { advice: disks::access_to(&path), path, source },
         io::ErrorKind::ReadOnlyFilesystem => Error::Refused { path, obstacles: vec![Obstacle::ReadOnly] },
-        _ if is_no_medium(&source) => Error::Refused { path, obstacles: vec![Obstacle::NoMedium] },
+        _ if os::is_no_medium(&source) => Error::Refused { path, obstacles: vec![Obstacle::NoMedium] },
         _ => Error::Io { action: "open for direct I/O", path, source },
     }
-}
-
-#[cfg(target_os = "linux")]
-fn is_no_medium(error: &io::Error) -> bool {
-    rustix::io::Errno::from_io_error(error) == Some(rustix::io::Errno::NOMEDIUM)
-}
-
-#[cfg(not(target_os = "linux"))]
-fn is_no_medium(_error: &io::Error) -> bool {
-    false
 }
 
 fn list(obstacles: &[Obstacle]) -> String {

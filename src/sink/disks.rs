@@ -1,18 +1,25 @@
 //! Which block devices there are, what is on them, and why most of them must not be written to.
 //!
 //! What a system tells is asked through [`System`]. Linux is asked in full: sysfs, the mounts and the swaps of the
-//! kernel, and the first blocks of every disk that can be read. What is found is a snapshot: [`super::Card::take`] looks
-//! again once nobody else can take the device.
+//! kernel, and the first blocks of every disk that can be read. macOS and Windows are asked through programs of theirs;
+//! what these say is understood by plain functions from text to disks, which are tested on every system. What is found is
+//! a snapshot: [`super::Card::take`] looks again once nobody else can take the device.
 //!
 //! Names, models and labels were written by others. They are shown without control characters and cut when long.
 
-#[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "only a system that is built looks"))]
+#[cfg(any(test, target_os = "macos", windows))]
+mod ask;
+#[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "only Linux reads the disks themselves"))]
 mod contents;
 #[cfg(target_os = "linux")]
 mod linux;
-#[cfg(not(target_os = "linux"))]
+#[cfg(any(test, target_os = "macos"))]
+mod macos;
+#[cfg(not(any(target_os = "linux", target_os = "macos", windows)))]
 mod other;
 mod wait;
+#[cfg(any(test, windows))]
+mod windows;
 
 use std::fmt;
 use std::io;
@@ -24,8 +31,29 @@ use crate::image::table::Label;
 pub use contents::{Kind, Signature};
 #[cfg(target_os = "linux")]
 pub use linux::Linux;
-#[cfg(not(target_os = "linux"))]
+#[cfg(target_os = "linux")]
+use linux::Linux as Here;
+#[cfg(target_os = "macos")]
+pub use macos::MacOs;
+#[cfg(target_os = "macos")]
+use macos::MacOs as Here;
+#[cfg(target_os = "macos")]
+pub(super) use macos::raw_node;
+#[cfg(not(any(target_os = "linux", target_os = "macos", windows)))]
 pub use other::Other;
+#[cfg(not(any(target_os = "linux", target_os = "macos", windows)))]
+use other::Other as Here;
+#[cfg(windows)]
+pub use windows::Windows;
+#[cfg(windows)]
+use windows::Windows as Here;
+
+/// What a disk is called here.
+const EXAMPLE: &str = match () {
+    () if cfg!(target_os = "macos") => "/dev/disk4",
+    () if cfg!(windows) => r"\\.\PhysicalDrive2",
+    () => "/dev/sdb",
+};
 
 /// Why disks could not be looked at.
 #[derive(Debug, thiserror::Error)]
@@ -53,7 +81,7 @@ pub enum Error {
         wanted: &'static str,
     },
     /// A file, a folder or the like.
-    #[error("`{}` is {found}, wanted a block device such as `/dev/sdb`", .path.display())]
+    #[error("`{}` is {found}, wanted a block device such as `{EXAMPLE}`", .path.display())]
     NotBlockDevice {
         /// The path asked for.
         path: PathBuf,
@@ -70,11 +98,22 @@ pub enum Error {
         /// Which of the driver's devices.
         minor: u32,
     },
+    /// It names no disk that the system's list has.
+    #[error("`{}` is no disk of this system, wanted one such as `{EXAMPLE}`", .0.display())]
+    Unknown(PathBuf),
+    /// A program of the system that knows its disks failed, or cannot be understood, so nobody knows what is in use.
+    #[error("cannot list disks: `{}` {what}", .program.display())]
+    Program {
+        /// Which.
+        program: PathBuf,
+        /// What went wrong, without control characters.
+        what: String,
+    },
     /// More than one card appeared at once.
     #[error("found {} new cards ({}), wanted one", .0.len(), list_paths(.0))]
     Several(Vec<PathBuf>),
     /// Not on this system.
-    #[error("cannot {0} on this system: found {os}, and only Linux is built", os = std::env::consts::OS)]
+    #[error("cannot {0} on this system: found {os}, wanted Linux, macOS or Windows", os = std::env::consts::OS)]
     NotBuilt(&'static str),
     /// The user asked to stop.
     #[error(transparent)]
@@ -113,6 +152,8 @@ pub struct Disk {
     pub sequence: Option<u64>,
     /// 0 when a reader is empty.
     pub len_bytes: u64,
+    /// The logical block in bytes, where the list tells it; Linux is asked once the device is open.
+    pub block_len: Option<u32>,
     /// Maker and model; empty when unknown. For a loop device the file behind it.
     pub model: String,
     /// Of a card reader it is the reader's, not the card's. Empty when unknown.
@@ -193,7 +234,7 @@ pub struct Partition {
     pub path: PathBuf,
     /// As the kernel counts, from 1.
     pub number: u32,
-    /// Where it begins.
+    /// Where it begins; 0 on macOS, which does not tell.
     pub start_bytes: u64,
     /// How long it is.
     pub len_bytes: u64,
@@ -223,12 +264,14 @@ pub enum Obstacle {
         mounts: Vec<String>,
     },
     /// It, or a partition, is mounted.
-    #[error("{} is mounted on {on}", .device.display())]
+    #[error("{} is mounted on {on}{}", .device.display(), hint(.advice))]
     Mounted {
         /// Which.
         device: PathBuf,
         /// Where.
         on: String,
+        /// What to do about it, where the system has a command for a whole disk.
+        advice: Option<String>,
     },
     /// It, or a partition, is swapped to.
     #[error("{} is in use as swap", .device.display())]
@@ -249,8 +292,8 @@ pub enum Obstacle {
     /// It, or a partition, belongs to something that may be running without the kernel's telling, or may run
     /// again.
     #[error(
-        "{} belongs to {}; if that is not needed any more, `wipefs --all {}` frees it",
-        .device.display(), .kind.name(), .device.display()
+        "{} belongs to {}; if that is not needed any more, {} frees it",
+        .device.display(), .kind.name(), frees(.device)
     )]
     Member {
         /// Which.
@@ -303,7 +346,9 @@ impl Disk {
     #[must_use]
     pub fn obstacles(&self, allow_fixed: bool) -> Vec<Obstacle> {
         let mut all = self.found.clone();
-        if !allow_fixed && !self.is_card_like() && !self.found.iter().any(is_another_thing) {
+        // Beside what no option takes, an option is no advice.
+        let is_never = |found: &Obstacle| is_another_thing(found) || matches!(found, Obstacle::System { .. });
+        if !allow_fixed && !self.is_card_like() && !self.found.iter().any(is_never) {
             all.push(Obstacle::Fixed(self.transport));
         }
         all
@@ -404,23 +449,15 @@ pub fn wait_for_new(known: &[Disk], interrupt: &Interrupt) -> Result<Disk, Error
 }
 
 /// The system this program runs on.
-#[cfg(target_os = "linux")]
 #[must_use]
-pub fn system() -> Linux {
-    Linux::default()
-}
-
-/// The system this program runs on.
-#[cfg(not(target_os = "linux"))]
-#[must_use]
-pub fn system() -> Other {
-    Other
+pub fn system() -> impl System {
+    Here::default()
 }
 
 /// Who may have the disk for himself, in words, as far as can be seen from here.
 pub(super) fn users(disk: &Disk) -> Vec<String> {
     #[cfg(target_os = "linux")]
-    return system().users(disk);
+    return Here::default().users(disk);
     #[cfg(not(target_os = "linux"))]
     {
         let _ = disk;
@@ -435,13 +472,32 @@ pub(super) fn access_to(path: &Path) -> String {
     #[cfg(not(target_os = "linux"))]
     {
         let _ = path;
-        "an administrator".to_owned()
+        match () {
+            () if cfg!(target_os = "macos") => {
+                "root (`sudo cardpress …`), and the terminal's access to removable volumes in the privacy settings"
+            }
+            () => "an administrator's terminal",
+        }
+        .to_owned()
     }
 }
 
 /// Is whether it can be taken out beside the point?
 fn is_another_thing(obstacle: &Obstacle) -> bool {
     matches!(obstacle, Obstacle::NotWhole { .. } | Obstacle::NotADisk(_))
+}
+
+fn hint(advice: &Option<String>) -> String {
+    advice.as_ref().map_or_else(String::new, |advice| format!("; {advice}"))
+}
+
+/// What takes away the marks of something larger.
+fn frees(device: &Path) -> String {
+    match () {
+        () if cfg!(target_os = "macos") => "`diskutil eraseDisk free none` of its disk".to_owned(),
+        () if cfg!(windows) => "`Clear-Disk -RemoveData` of its disk".to_owned(),
+        () => format!("`wipefs --all {}`", device.display()),
+    }
 }
 
 fn hint_disks(disks: &[PathBuf]) -> String {
@@ -458,7 +514,6 @@ fn list_paths(paths: &[PathBuf]) -> String {
 }
 
 /// What others wrote, fit to be shown: letters, digits, ASCII marks, single spaces, 64 characters at most.
-#[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "only a system that is built looks"))]
 pub(crate) fn clean(bytes: &[u8]) -> String {
     let bytes = bytes.split(|byte| *byte == 0).next().unwrap_or_default();
     let text: String = String::from_utf8_lossy(bytes)

@@ -330,6 +330,14 @@ pub fn check_room_for(count: usize, base: &File, folder: &Path) -> Result<(), Er
     let data = host::data_extents(base, base_len).map_err(failed("find the data of the base of"))?;
     let image_bytes: u64 = data.iter().map(|data| data.len_bytes).sum();
     let needed_bytes = image_bytes.saturating_mul(count as u64);
+    check_free(folder, needed_bytes)
+}
+
+/// Is there room in `folder` for so many bytes? Where the system does not tell, there is.
+///
+/// # Errors
+/// [`Error::NoSpace`]
+pub fn check_free(folder: &Path, needed_bytes: u64) -> Result<(), Error> {
     match host::free_bytes(folder) {
         Some(free_bytes) if free_bytes < needed_bytes => {
             Err(Error::NoSpace { path: folder.to_owned(), needed_bytes, free_bytes })

@@ -12,7 +12,8 @@ mod sys;
 pub use bmap::{BMAP_BLOCK_LEN, BmapError, bmap};
 pub use card::Card;
 pub use file::{
-    Copy, Error, Options, Part, Pressed, Staged, check_room_for, remove_leftovers, stage, write_atomically,
+    Copy, Error, Options, Part, Pressed, Staged, check_free, check_room_for, remove_leftovers, stage,
+    write_atomically,
 };
 pub use medium::{BUFFER_ALIGN, Medium};
 pub use packed::{Archive, ArchiveBlock, Check, Packed, Packer, PackerOptions, Packing, StagedPacked};

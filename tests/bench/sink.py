@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 """What many images and cards cost, side by side with what people would run instead, in one run.
 
-    tests/bench/sink.py CARDPRESS BASE.img [--runs N] [--folder NAME=DIR] [--long]
+    tests/bench/sink.py CARDPRESS BASE.img [--runs N] [--folder NAME=DIR] [--parts abcdg] [--long]
 
 Prints tables of medians and ratios. For (b) the base is compressed as it would be for its download, by `xz -T0 -6`;
-that is measured too, and is what each image costs without cardpress. The part with loop devices needs root; bmaptool, xz and debugfs are asked for where they are compared. Nothing is asserted: this machine may be
-busy.
+that is measured too, and is what each image costs without cardpress. The part with loop devices needs root; bmaptool, xz
+and debugfs are asked for where they are compared; guestfish is compared where it is installed and its virtual machine
+starts in time. Nothing is asserted: this machine may be busy.
 """
 import argparse, json, os, pathlib, shutil, statistics, subprocess, sys, tempfile, time
 
@@ -14,6 +15,8 @@ from run import PROFILE, median, pipeline_for, run
 
 NODES = 8
 CARD_LEN = 4 << 30
+# Without KVM its virtual machine takes minutes to start.
+GUESTFISH_PATIENCE = 900
 
 def profile_for(base, nodes, grow=""):
     files = "\n".join(f'[[defaults.file]]\npath = "/etc/bench/{i:02}.conf"\ncontent = "setting = {i}\\n"'
@@ -45,6 +48,13 @@ class Bench:
             return run(command, env=self.env)
         return pressed, out / "bench"
 
+    def by_hand(self):
+        """Presses one node, and returns a function that makes the same edits with the tools of others."""
+        pressed, out = self.build("one", self.base, 1)
+        pressed()
+        self.edits = json.loads((out / "manifest.json").read_text())["nodes"][0]["edits"]
+        return self.pipeline(out / "bench1.img", self.edits)
+
     def pipeline(self, image, edits):
         table = [int(part["start"]) * 512 for part in json.loads(subprocess.run(
             ["sfdisk", "--json", self.base], check=True, capture_output=True).stdout)["partitiontable"]["partitions"]]
@@ -62,17 +72,14 @@ class Bench:
             return time.monotonic() - began, 0, 0
         return by_hand
 
-    def raw(self, name):
-        pressed, out = self.build("raw", self.base, NODES)
+    def raw(self, name, by_hand):
+        pressed, _ = self.build("raw", self.base, NODES)
         pressed()
-        edits = json.loads((out / "manifest.json").read_text())["nodes"][0]["edits"]
-        by_hand = self.pipeline(out / "bench1.img", edits)
         print(f"\n(a) {NODES} raw images on {name}, medians of {self.runs}")
         ours = median(pressed, self.runs)
         hand = median(lambda: by_hand(NODES), self.runs)
         row(f"cp + debugfs + mcopy + sync, {NODES} times", hand[0])
         row(f"cardpress build, {NODES} nodes, read back, with .bmap", ours[0], ours[2], hand[0])
-        return by_hand
 
     def packed(self, by_hand, is_long):
         print(f"\n(b) {NODES} compressed images, xz -6")
@@ -140,13 +147,74 @@ class Bench:
             for loop in loops:
                 subprocess.run(["losetup", "--detach", loop])
 
+    def guestfish(self, by_hand):
+        print("\n(g) one raw image; guestfish, each measured once")
+        if not shutil.which("guestfish"):
+            return print("  skipped: guestfish is not installed (Debian: libguestfs-tools, linux-image-amd64)")
+        target, script = self.work / "guestfish.img", self.work / "guestfish"
+        script.write_text("\n".join(guestfish_script(target, self.edits, self.work / "payload")) + "\n")
+        # There are machines that have a /dev/kvm whose guests do not start.
+        for machine, settings in (("with KVM", ""), ("with its processor emulated", "force_tcg")):
+            began = time.monotonic()
+            run(["cp", "--sparse=always", "--reflink=auto", self.base, target])
+            why = run_guestfish(script, settings)
+            if not why:
+                break
+            print(f"  no figure for guestfish {machine}: {why}", flush=True)
+        else:
+            return
+        run(["sync", target])
+        theirs = time.monotonic() - began
+        hand = by_hand(1)[0]
+        ours, _, peak = self.build("one", self.base, 1)[0]()
+        row(f"cp + guestfish {machine} + sync", theirs)
+        row("cp + debugfs + mcopy + sync", hand, None, theirs)
+        row("cardpress build, read back, with .bmap", ours, peak, theirs)
+
+def run_guestfish(script, settings):
+    """Nothing, or why it failed."""
+    env = os.environ | {"LIBGUESTFS_BACKEND": "direct", "LIBGUESTFS_BACKEND_SETTINGS": settings}
+    try:
+        subprocess.run(["guestfish", "--file", script], env=env, check=True, capture_output=True, text=True,
+                       timeout=GUESTFISH_PATIENCE)
+    except subprocess.TimeoutExpired:
+        return f"not done after {GUESTFISH_PATIENCE} s"
+    except subprocess.CalledProcessError as error:
+        return " ".join(error.stderr.split())[:200]
+
+def guestfish_script(image, edits, payload):
+    """The same edits as for debugfs and mcopy, with the contents that were prepared for those."""
+    boot_folders = {os.path.dirname(edit["path"]) for edit in edits
+                    if edit.get("path", "").startswith("/boot/") and edit["action"] == "write"}
+    lines = [f"add {image} format:raw", "run", "mount /dev/sda2 /"]
+    lines += [f"mount /dev/sda1 {folder}" for folder in sorted(boot_folders)[:1]]
+    made = set()
+    for number, edit in enumerate(edits):
+        path, local = edit.get("path", ""), payload / str(number)
+        parent = os.path.dirname(path)
+        if edit["action"] in ("write", "symlink") and parent not in made:
+            made.add(parent)
+            lines.append(f"mkdir-p {parent}")
+        if edit["action"] == "write":
+            lines.append(f"upload {local} {path}")
+            if not path.startswith("/boot/"):
+                uid, gid = edit.get("owner", "0:0").split(":")
+                lines += [f"chmod 0{edit.get('mode', '0644')[1:]} {path}", f"chown {uid} {gid} {path}"]
+        elif edit["action"] == "symlink":
+            lines.append(f"ln-sf {edit['to']} {path}")
+        elif edit["action"] == "remove":
+            lines.append(f"rm-f {path}")
+        elif edit["action"] == "directory":
+            lines.append(f"mkdir-p {path}")
+    return lines + ["umount-all"]
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("cardpress")
     parser.add_argument("base")
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--folder", action="append", default=[], metavar="NAME=DIR")
-    parser.add_argument("--parts", default="abcd", help="which of the tables [default: abcd]")
+    parser.add_argument("--parts", default="abcdg", help="which of the tables [default: abcdg]")
     parser.add_argument("--long", action="store_true", help="compress a raw base, too, with nothing to take over")
     args = parser.parse_args()
     os.environ["PATH"] += ":/usr/sbin:/sbin"
@@ -155,13 +223,17 @@ def main():
         cache = os.path.abspath(cache)
         bench = Bench(args.cardpress, base, ".", args.runs, cache)
         try:
-            by_hand = bench.raw("this folder")
+            by_hand = bench.by_hand()
+            if "a" in args.parts:
+                bench.raw("this folder", by_hand)
             if "b" in args.parts:
                 bench.packed(by_hand, args.long)
             if "c" in args.parts:
                 bench.cards()
             if "d" in args.parts:
                 bench.fleet()
+            if "g" in args.parts:
+                bench.guestfish(by_hand)
         finally:
             shutil.rmtree(bench.work)
         for item in args.folder:
@@ -170,7 +242,7 @@ def main():
             subprocess.run(["cp", "--sparse=always", "--reflink=auto", base, local], check=True)
             bench = Bench(args.cardpress, local, folder, args.runs, cache)
             try:
-                bench.raw(name)
+                bench.raw(name, bench.by_hand())
             finally:
                 shutil.rmtree(bench.work)
                 os.unlink(local)

@@ -106,7 +106,7 @@ fn a_card_is_refused_while_a_partition_of_it_is_mounted_also_when_that_came_afte
     assert!(matches!(&part[..], [Obstacle::NotWhole { disks, .. }] if disks == &[device.path()]), "{part:?}");
 
     let mount = Mount::new(&partition, "rw");
-    let mounted = Obstacle::Mounted { device: partition, on: text(mount.path()).to_owned() };
+    let mounted = Obstacle::Mounted { device: partition, on: text(mount.path()).to_owned(), advice: None };
     assert_eq!(find(&device).obstacles(true), std::slice::from_ref(&mounted));
     assert_eq!(refused(Card::take(&before, ANY)), [mounted]);
     mount.unmount();

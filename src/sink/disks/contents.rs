@@ -62,6 +62,12 @@ pub enum Kind {
     Raid,
     Zfs,
     Bcache,
+    Hfs,
+    Apfs,
+    CoreStorage,
+    AppleRaid,
+    DynamicDisk,
+    StorageSpace,
 }
 
 impl Kind {
@@ -88,13 +94,21 @@ impl Kind {
             Self::Raid => "a Linux RAID",
             Self::Zfs => "a ZFS pool",
             Self::Bcache => "bcache",
+            Self::Hfs => "HFS+",
+            Self::Apfs => "APFS",
+            Self::CoreStorage => "Apple CoreStorage",
+            Self::AppleRaid => "an Apple RAID",
+            Self::DynamicDisk => "a Windows dynamic disk",
+            Self::StorageSpace => "a Windows storage pool",
         }
     }
 
     /// Is it a part of something larger, which may be at work, or at work again after the next start?
     #[must_use]
     pub fn is_member(self) -> bool {
-        matches!(self, Self::Luks | Self::Lvm | Self::Raid | Self::Zfs | Self::Bcache)
+        let is_linux = matches!(self, Self::Luks | Self::Lvm | Self::Raid | Self::Zfs | Self::Bcache);
+        let is_apple = matches!(self, Self::CoreStorage | Self::AppleRaid);
+        is_linux || is_apple || matches!(self, Self::DynamicDisk | Self::StorageSpace)
     }
 }
 

@@ -123,6 +123,7 @@ impl Linux {
             number: node.number,
             sequence: attributes::sequence(node),
             len_bytes: node.len_bytes,
+            block_len: None,
             model: attributes::model(node),
             serial: attributes::serial(node),
             is_removable: attributes::is_removable(node),

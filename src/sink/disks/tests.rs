@@ -23,6 +23,7 @@ fn card(name: &str, sequence: u64) -> Disk {
         number: (8, 16),
         sequence: Some(sequence),
         len_bytes: 64 << 20,
+        block_len: None,
         model: "Generic SD/MMC".to_owned(),
         serial: String::new(),
         is_removable: true,
@@ -93,7 +94,8 @@ fn waiting_passes_by_what_bounces_and_what_is_no_card() {
 
 #[test]
 fn waiting_hands_over_a_card_that_was_mounted_at_once_so_that_its_obstacle_can_be_told() {
-    let mounted = Obstacle::Mounted { device: "/dev/sdb1".into(), on: "/media/ann/bootfs".to_owned() };
+    let mounted =
+        Obstacle::Mounted { device: "/dev/sdb1".into(), on: "/media/ann/bootfs".to_owned(), advice: None };
     let card = Disk { found: vec![mounted.clone()], ..card("sdb", 3) };
     assert_eq!(wait_through(&[], &[&[card]]).unwrap().obstacles(false), [mounted]);
 }

@@ -255,4 +255,6 @@ fn room_for_all_images_is_asked_for_before_the_first() {
         other => panic!("{other:?}"),
     }
     assert_eq!(names_in(mounted.0.path()), Vec::<String>::new());
+    check_free(mounted.0.path(), 8 * MIB).unwrap();
+    assert!(matches!(check_free(mounted.0.path(), 9 * MIB), Err(Error::NoSpace { .. })));
 }

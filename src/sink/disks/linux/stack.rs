@@ -122,7 +122,7 @@ impl Stack {
             uses.push(Obstacle::System { mounts: system.clone() });
         }
         let mounts = self.mounts(disk).into_iter().filter(|(_, on)| !system.contains(on));
-        uses.extend(mounts.map(|(device, on)| Obstacle::Mounted { device, on }));
+        uses.extend(mounts.map(|(device, on)| Obstacle::Mounted { device, on, advice: None }));
         for part in &parts {
             let device = self.linux.path_of(part);
             if self.swaps.contains(part) {
@@ -136,6 +136,7 @@ impl Stack {
                 uses.push(Obstacle::Mounted {
                     device: device.clone(),
                     on: "a place not seen from here (btrfs)".to_owned(),
+                    advice: None,
                 });
             }
             for by in self.holders(part) {

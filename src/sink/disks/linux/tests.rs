@@ -230,8 +230,7 @@ fn a_disk_under_encryption_and_lvm_is_known_to_hold_the_running_system() {
         machine.obstacles("nvme0n1"),
         [
             "the running system is on it: /, /boot/efi",
-            "/dev/nvme0n1p3 is in use by /dev/dm-0 (encrypted volume cryptroot)",
-            "it is a fixed disk (nvme), which only --allow-fixed-disk takes"
+            "/dev/nvme0n1p3 is in use by /dev/dm-0 (encrypted volume cryptroot)"
         ]
     );
     // Whoever names the volume is told the disk, through both layers.
