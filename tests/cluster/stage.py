@@ -4,8 +4,6 @@ A scenario NAME is `scenarios/NAME.toml`, a profile without `[image]` and users,
 
     the doc string     what is proven, its first line for `--list`
     PROFILE            optional: another scenario's profile, `"slurm.toml"`
-    USES               which of the services that the base starts by itself belong here (keys of IDLE); the others
-                       are disabled, as a node that did not ask for them would not have them
     ORDER              optional: [(node, seconds after the one before), …]; else all are switched on at once
     CHECKS             [Check(…), …], asked when all nodes are up
     play(stage)        optional: does all of it otherwise; the default is `Stage.play`
@@ -35,14 +33,11 @@ SETTLE_S = 30 * 60
 ANSWER_S = 10 * 60
 GROW_BY = 2 << 30
 
-# Packages of the base that start something by themselves, and what.
-IDLE = {
-    "docker": ["docker.service", "docker.socket", "containerd.service"],
-    "munge": ["munge.service"],
-    "autofs": ["autofs.service"],
-    "prometheus": ["prometheus.service"],
-    "node-exporter": ["prometheus-node-exporter.service"],
-}
+# What the base's packages would start on every node. Where a package has yet to be installed there is no such service;
+# a recipe starts those that it means.
+IDLE = ["docker.service", "docker.socket", "containerd.service", "munge.service", "slurmctld.service", "slurmd.service",
+        "nfs-server.service", "autofs.service", "glusterd.service", "prometheus.service",
+        "prometheus-node-exporter.service"]
 
 OUTER = """\
 schema = 1
@@ -138,12 +133,10 @@ class Stage:
     def write_profile(self):
         self.key = self.out / "id_ed25519"
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", LABEL, "-f", self.key], check=True)
-        uses = getattr(self.scenario, "USES", ())
-        idle = [unit for package, units in IDLE.items() if package not in uses for unit in units]
         self.profile = self.out / "cluster.toml"
         self.profile.write_text(OUTER.format(
             profile=SCENARIOS / getattr(self.scenario, "PROFILE", f"{self.name}.toml"), base=self.base,
-            grow=(self.base.stat().st_size + GROW_BY) >> 20, disabled=json.dumps(idle), user=USER, key=self.key))
+            grow=(self.base.stat().st_size + GROW_BY) >> 20, disabled=json.dumps(IDLE), user=USER, key=self.key))
 
     def press(self, folder, *only):
         """Presses all nodes, or only these, by the program under test: name -> image."""

@@ -5,7 +5,6 @@ Nothing is pulled: the image of the service is what `docker import` makes of the
 
 from stage import Check
 
-USES = ("docker",)
 ORDER = [("worker2", 0), ("worker1", 30), ("manager1", 120)]
 
 NODES = "sudo -n docker node ls --format '{{.Hostname}} {{.Status}} {{.Availability}} {{.ManagerStatus}}' | sort"
@@ -39,5 +38,9 @@ def play(stage):
     stage.start("worker1")
     stage.settle("worker1")
     stage.common()
-    # The old worker1 stays in the manager's list as one that is down, unless the recipe takes it off.
-    stage.ask_all([Check("manager1", "the new worker1 is ready", NODES, "^worker1 Ready Active")])
+    # And what was left of the old one is gone.
+    stage.ask_all([
+        Check("manager1", "three nodes are ready again", NODES, ALL_READY),
+        Check("worker1", "a container runs from an image made here", IMPORT, r"^it runs\Z"),
+        Check("manager1", "the service runs on all three", SERVICE, CHECKS[-1].wanted),
+    ])

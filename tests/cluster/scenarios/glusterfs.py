@@ -2,7 +2,6 @@
 
 from stage import Check
 
-USES = ()
 # Where the recipe mounts its volume.
 VOLUME = "/mnt/gluster"
 

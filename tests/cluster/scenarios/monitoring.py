@@ -2,8 +2,6 @@
 
 from stage import Check
 
-USES = ("prometheus", "node-exporter")
-
 API = "curl --silent --fail --max-time 20 --get http://127.0.0.1:9090/api/v1/query --data-urlencode"
 # The instance is a name or an address, as the recipe will have it; node_exporter's port is 9100 (its registration).
 UP = f"{API} 'query=up' | jq -r '.data.result[] | select(.metric.instance | endswith(\":9100\")) | .value[1]' | sort"

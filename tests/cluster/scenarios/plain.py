@@ -6,7 +6,6 @@ worker's card is replaced while the others run.
 
 from stage import Check
 
-USES = ()
 CHECKS = [
     Check("head1", "what was done before the power cut is not done again", "cat /var/lib/count", r"\Astarted\Z", 0),
     Check("head1", "what was cut off ran again", "cat /var/lib/token-started", r"\Astarted\nstarted\Z", 0),

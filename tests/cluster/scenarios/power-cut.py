@@ -4,7 +4,6 @@ from stage import load
 
 slurm = load("slurm")
 PROFILE = "slurm.toml"
-USES = slurm.USES
 
 
 def play(stage):

@@ -2,9 +2,8 @@
 
 from stage import Check
 
-USES = ("munge", "autofs")
-# Where the recipes mount what the controller exports.
-SHARE = "/clusterfs"
+# The folder that nfs-server exports and nfs-client mounts, unless told otherwise.
+SHARE = "/srv/shared"
 
 BOTH = r"\Acompute1\ncompute2\Z"
 JOB = f"""\
