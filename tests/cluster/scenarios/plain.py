@@ -18,7 +18,7 @@ def play(stage):
     stage.wait(30)
     stage.start("worker1")
     # They have tried, and have no one to ask.
-    stage.reach("worker2", "cat /var/lib/cardpress/*-join.tries", r"^[1-9]")
+    stage.reach("worker2", "sudo -n cat /var/log/cardpress/*-join.log", r"^--- ")
     stage.start("head1")
     stage.reach("head1", "cat /var/lib/token-started", "^started$")
     stage.cut_power("head1")

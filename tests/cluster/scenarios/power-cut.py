@@ -10,11 +10,11 @@ def play(stage):
     stage.start_in_order()
     for name in stage.nodes:
         # The runner has begun.
-        stage.reach(name, "ls /var/lib/cardpress", r"\.(tries|done)$")
+        stage.reach(name, "sudo -n cat /var/log/cardpress/*.log", r"^--- ")
         stage.cut_power(name)
     stage.wait(10)
     stage.start_in_order()
-    stage.reach("controller1", "cardpress-status || true", r" (done|try) ")
+    stage.reach("controller1", "cardpress-status || true", r"\w")
     stage.cut_power("controller1")
     stage.start("controller1")
     stage.settle()
