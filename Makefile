@@ -1,6 +1,6 @@
 .DEFAULT_GOAL := help
 CARGO ?= cargo
-.PHONY: help demo test fmt lint unit oracles doc base-image boot-test torture coverage fuzz bench clean
+.PHONY: help demo test fmt lint unit oracles doc base-image boot-test cluster-test torture coverage fuzz bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,6 +32,11 @@ base-image: ## a full-size image shaped like Raspberry Pi OS, from Debian packag
 boot-test: base-image ## press two nodes from it, boot both under QEMU, look around over ssh
 	$(CARGO) build --release --quiet
 	tests/boot/run
+
+cluster-test: ## boot whole clusters under QEMU and see them work (SCENARIO=slurm for one of them)
+	FLAVOUR=cluster RELEASE=trixie ARCH=arm64 sh fixtures/base-image/make.sh
+	$(CARGO) build --release --quiet
+	tests/cluster/run $(SCENARIO)
 
 torture: ## random runs of the ext4 editor, N=20000 of them
 	CARDPRESS_TORTURE_SEQUENCES=$(or $(N),20000) $(CARGO) test --release --test main ext4_property -- --nocapture

@@ -2,8 +2,9 @@
 
 
 class Checks:
-    def __init__(self, log):
+    def __init__(self, log, label="boot-test"):
         self.log = open(log, "w")
+        self.label = label
         self.subject = ""
         self.passed = 0
         self.failed = 0
@@ -35,4 +36,4 @@ class Checks:
         print(line, file=self.log, flush=True)
 
     def finish(self):
-        print(f"boot-test: {self.passed} checks held, {self.failed} did not", flush=True)
+        print(f"{self.label}: {self.passed} checks held, {self.failed} did not", flush=True)

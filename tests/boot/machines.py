@@ -20,6 +20,8 @@ from pathlib import Path
 
 from network import Switch
 
+# A machine ends with the test, however that ends.
+BOUND = ["setpriv", "--pdeathsig", "KILL", "--"]
 Partition = collections.namedtuple("Partition", "start size")
 Emulator = collections.namedtuple("Emulator", "program machine cpu")
 EMULATORS = {
@@ -28,6 +30,29 @@ EMULATORS = {
 }
 OLDEST = (9, 2)
 SILENT_S = 20 * 60
+
+
+class GaveUp(SystemExit):
+    """A machine did not do in time what it must; the message says which and what."""
+
+
+def require(label, arch, files):
+    """Ends the program unless the tools are here, and the files, each with the command that makes it."""
+    # The gateway is always the first of these.
+    wanted = {"qemu-system-aarch64": "qemu-system-arm", EMULATORS[arch].program: "qemu-system-arm",
+              "mtype": "mtools", "debugfs": "e2fsprogs", "e2fsck": "e2fsprogs", "sfdisk": "fdisk",
+              "ssh": "openssh-client", "ssh-keygen": "openssh-client"}
+    os.environ["PATH"] += ":/sbin:/usr/sbin"
+    missing = [f"{tool} (Debian package {package})" for tool, package in wanted.items() if not shutil.which(tool)]
+    if missing:
+        sys.exit(f"{label}: missing: {', '.join(missing)}")
+    if version() < OLDEST:
+        # A link that comes back, `reconnect-ms` of -netdev stream.
+        found = ".".join(map(str, version()))
+        sys.exit(f"{label}: qemu-system-arm is {found}, wanted 9.2 or newer (Debian 13, bookworm-backports)")
+    for path, how in files.items():
+        if not path.exists():
+            sys.exit(f"{label}: no {path}: run `{how}` first")
 
 
 def version():
@@ -70,12 +95,16 @@ def free_port():
 
 
 class Cluster:
+    # What another test may want otherwise; `reaches_out`: whether the gateway leads to this machine's own network.
+    label, cpus, memory_mib, silent_s = "boot-test", 2, 1024, SILENT_S
+    reaches_out = True
+
     def __init__(self, out, base, arch, network, addresses, images, user, deadline):
         self.out, self.base, self.arch, self.network, self.deadline = out, base, arch, network, deadline
         self.info = json.loads(base.with_name(base.name + ".json").read_text())
         self.nodes = {}
         # The names of sockets are short by law (unix(7)).
-        self.sockets = Path(tempfile.mkdtemp(prefix="boot-test-"))
+        self.sockets = Path(tempfile.mkdtemp(prefix=f"{self.label}-"))
         self.known_hosts = out / "known_hosts"
         for number, (name, address) in enumerate(addresses.items()):
             self.nodes[name] = Node(self, number, name, address, images[name], user)
@@ -111,8 +140,11 @@ class Cluster:
     def start_gateway(self):
         """A machine without processor or memory: its process is the user-mode network, with a port to each node's ssh."""
         forward = "".join(f",hostfwd=tcp:127.0.0.1:{node.port}-{node.address}:22" for node in self.nodes.values())
-        words = ["qemu-system-aarch64", "-M", "none", "-display", "none", "-monitor", "none", "-serial", "none",
-                 "-netdev", f"user,id=user,net={self.network}.0/24,host={self.network}.1,dns={self.network}.3{forward}",
+        # Restricted, it hands nothing on; what comes in by a forwarded port still does.
+        restricted = "" if self.reaches_out else ",restrict=on"
+        words = [*BOUND, "qemu-system-aarch64", "-M", "none", "-display", "none", "-monitor", "none", "-serial", "none",
+                 "-netdev", f"user,id=user,net={self.network}.0/24,host={self.network}.1,dns={self.network}.3"
+                 f"{restricted}{forward}",
                  "-netdev", "hubport,id=port1,hubid=0,netdev=user",
                  "-netdev", f"stream,id=wire,server=off,addr.type=unix,addr.path={self.socket('gateway')}",
                  "-netdev", "hubport,id=port2,hubid=0,netdev=wire"]
@@ -122,8 +154,13 @@ class Cluster:
 
 class Node:
     def __init__(self, cluster, number, name, address, image, user):
-        self.cluster, self.number, self.name, self.address, self.image = cluster, number, name, address, image
+        self.cluster, self.number, self.name, self.address = cluster, number, name, address
         self.user, self.port, self.process, self.starts = user, free_port(), None, 0
+        self.insert(image)
+
+    def insert(self, image):
+        """Puts a card in: this image, from the next start on."""
+        name, self.image = self.name, image
         self.pressed = {
             "machine-id": read_root(image, "/etc/machine-id").strip(),
             "host-key": " ".join(read_root(image, "/etc/ssh/ssh_host_ed25519_key.pub").split()[:2]),
@@ -131,7 +168,7 @@ class Node:
         listed = [line for line in read_root(image, "/etc/ssh/ssh_known_hosts").splitlines()
                   if line.split(" ")[0].split(",")[0] == name]
         if [" ".join(line.split()[1:3]) for line in listed] != [self.pressed["host-key"]]:
-            sys.exit(f"boot-test: {name}: ssh_known_hosts does not list the key in {image}")
+            sys.exit(f"{self.cluster.label}: {name}: ssh_known_hosts does not list the key in {image}")
 
     def boot(self):
         cluster = self.cluster
@@ -139,12 +176,12 @@ class Node:
         self.console = cluster.out / f"{self.name}.console-{self.starts}.log"
         lines = read_boot(self.image, "cmdline.txt").splitlines()
         if len(lines) != 1:
-            sys.exit(f"boot-test: {self.name}: cmdline.txt has {len(lines)} lines, wanted 1")
-        print(f"boot-test: {self.name}: start {self.starts} with {lines[0]}", flush=True)
+            sys.exit(f"{cluster.label}: {self.name}: cmdline.txt has {len(lines)} lines, wanted 1")
+        print(f"{cluster.label}: {self.name}: start {self.starts} with {lines[0]}", flush=True)
         program, machine, cpu = EMULATORS[cluster.arch]
         folder = cluster.base.parent
-        command = [program, "-M", machine, "-cpu", cpu, "-accel", "tcg,thread=multi", "-smp", "2", "-m", "1024",
-                   "-display", "none", "-monitor", "none", "-serial", f"file:{self.console}", "-no-reboot",
+        command = [*BOUND, program, "-M", machine, "-cpu", cpu, "-accel", "tcg,thread=multi", "-smp", str(cluster.cpus),
+                   "-m", str(cluster.memory_mib), "-display", "none", "-monitor", "none", "-serial", f"file:{self.console}", "-no-reboot",
                    "-kernel", folder / cluster.info["kernel"], "-initrd", folder / cluster.info["initrd"],
                    # The Pi's firmware names the serial console; here nobody else does.
                    "-append", lines[0] + " console=ttyAMA0,115200",
@@ -179,7 +216,7 @@ class Node:
 
     def wait_until_settled(self):
         """Until ssh answers and systemd and the first-boot scripts have no work left."""
-        until = min(self.cluster.deadline, time.monotonic() + SILENT_S)
+        until = min(self.cluster.deadline, time.monotonic() + self.cluster.silent_s)
         last = ""
         while time.monotonic() < until:
             for node in self.cluster.nodes.values():
@@ -193,27 +230,35 @@ class Node:
             if "REMOTE HOST IDENTIFICATION HAS CHANGED" in done.stderr or "Permission denied" in done.stderr:
                 break
             time.sleep(5)
-        sys.exit(f"boot-test: {self.name} did not settle ({last}); see {self.console}")
+        raise GaveUp(f"{self.cluster.label}: {self.name} did not settle ({last}); see {self.console}")
 
     def still_running(self):
         """A machine that rebooted by itself, as bookworm's first boot does, is started again, its command line read anew."""
-        if self.process.poll() is None:
+        if self.process is None or self.process.poll() is None:
             return
         if self.process.returncode == 0:
-            print(f"boot-test: {self.name} has rebooted", flush=True)
+            print(f"{self.cluster.label}: {self.name} has rebooted", flush=True)
             self.boot()
         else:
-            sys.exit(f"boot-test: {self.name}: the emulator ended with {self.process.returncode}; see {self.log.name}")
+            raise GaveUp(f"{self.cluster.label}: {self.name}: the emulator ended with {self.process.returncode}; see {self.log.name}")
 
     def shut_down(self):
+        self.ask_to_shut_down()
+        self.wait_until_off()
+
+    def ask_to_shut_down(self):
         self.try_ssh("sudo -n systemctl poweroff", 60)
+
+    def wait_until_off(self):
         until = min(self.cluster.deadline, time.monotonic() + 5 * 60)
         while self.process.poll() is None:
             if time.monotonic() > until:
-                sys.exit(f"boot-test: {self.name} does not shut down; see {self.console}")
+                raise GaveUp(f"{self.cluster.label}: {self.name} does not shut down; see {self.console}")
             time.sleep(1)
+        self.process = None
 
     def kill(self):
         if self.process and self.process.poll() is None:
             self.process.kill()
             self.process.wait()
+        self.process = None
