@@ -147,6 +147,10 @@ pub struct Settings {
     pub sysctl: Vec<(String, String)>,
     /// `module`: kernel modules to load at boot.
     pub modules: Vec<String>,
+    /// `[[download]]`: files that the node fetches at first boot.
+    pub downloads: Vec<Download>,
+    /// `[[apt]]`: package sources.
+    pub apt: Vec<AptSource>,
     /// `package`: Debian packages to install at first boot.
     pub packages: Vec<String>,
     /// `[[first-boot]]`.
@@ -345,7 +349,53 @@ pub struct FirstBootScript {
     pub script: Content,
     /// Wait until the network is up.
     pub needs_network: bool,
-    /// The steps that must be done before: names of other scripts, or `downloads`, `packages`, `services`. `None`: all
-    /// before it.
+    /// The steps that must be done before: names of other scripts, or `locale`, `downloads`, `packages`, `services`,
+    /// which need not be there. `None`: all before it.
     pub needs: Option<Vec<String>>,
+}
+
+/// `[[download]]`: a file that the node fetches at first boot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Download {
+    /// `http://` or `https://`.
+    pub url: String,
+    /// What it must hash to.
+    pub sha256: Sha256Digest,
+    /// Where it goes.
+    pub path: ImagePath,
+    /// Permission bits; `None` is 0644.
+    pub mode: Option<u16>,
+}
+
+/// `[[apt]]`: a package source, signed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AptSource {
+    /// Names its files: letters, digits, `-`, `_` and `.`.
+    pub name: String,
+    /// `http://` or `https://`.
+    pub url: String,
+    /// A codename, or a folder that ends in `/` and has no components.
+    pub suite: String,
+    /// `main`, …
+    pub components: Vec<String>,
+    /// `arm64`, …; none: those of the image.
+    pub architectures: Vec<String>,
+    /// Who signs it.
+    pub key: AptKey,
+}
+
+/// The OpenPGP public key of a package source.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AptKey {
+    /// As text.
+    Armored(Arc<[u8]>),
+    /// As packets.
+    Binary(Arc<[u8]>),
+    /// Fetched by the node at first boot, in either form.
+    Download {
+        /// `http://` or `https://`.
+        url: String,
+        /// What it must hash to.
+        sha256: Sha256Digest,
+    },
 }

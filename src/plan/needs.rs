@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::cluster::FirstBootScript;
 
 /// The steps besides scripts that a script may need, whether or not a node has them. No script may bear their names.
-pub(super) const BUILT_IN: [&str; 3] = ["downloads", "packages", "services"];
+pub(super) const BUILT_IN: [&str; 4] = ["locale", "downloads", "packages", "services"];
 
 /// Why a script could never run.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -24,7 +24,8 @@ apt_get() {
         --option Dpkg::Options::=--force-confold "$@"
 }
 
-apt_get update
+# Without this, one source that cannot be reached is a warning, and its packages "have no candidate".
+apt_get update --option APT::Update::Error-Mode=any
 # The names have no spaces of their own.
 # shellcheck disable=SC2086
 apt_get install --yes --no-install-recommends $missing

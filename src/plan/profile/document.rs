@@ -287,7 +287,7 @@ fn image(reader: &mut Reader<'_>, value: &Value) -> ImageLayer {
             fields.get(key);
         }
     }
-    image.sha256 = fields.get("sha256").and_then(|value| reader.word(value, digest));
+    image.sha256 = fields.get("sha256").and_then(|value| reader.word(value, word::sha256));
     image.signed_by = fields.get("signed-by").and_then(|value| local_path(reader, value));
     image.grow = fields.get("grow").and_then(|value| reader.word(value, grow));
     fields.finish(reader);
@@ -309,17 +309,7 @@ fn local_path(reader: &mut Reader<'_>, value: &Value) -> Option<At<PathBuf>> {
 }
 
 fn url(text: &str) -> Result<String, Wrong> {
-    let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
-    let bare = text.chars().all(|c| c.is_ascii_graphic());
-    match rest {
-        Some(rest) if bare && rest.contains('/') && !rest.starts_with('/') => Ok(text.to_owned()),
-        _ => Err(Wrong::found(text, "a URL that begins with `https://`")
-            .help("a file on this machine goes under `path`")),
-    }
-}
-
-fn digest(text: &str) -> Result<Sha256Digest, Wrong> {
-    text.parse().map_err(|error: String| Wrong::new(error))
+    word::url(text).map_err(|wrong| wrong.help("a file on this machine goes under `path`"))
 }
 
 fn grow(text: &str) -> Result<Growth, Wrong> {

@@ -3,10 +3,11 @@
 use std::net::IpAddr;
 
 use super::super::cluster::{
-    DirectorySetting, FileSetting, FirstBootScript, FstabLine, HostsLine, Keyboard, Password, Sudo,
-    SymlinkSetting, WifiKey,
+    AptSource, DirectorySetting, Download, FileSetting, FirstBootScript, FstabLine, HostsLine, Keyboard,
+    Password, Sudo, SymlinkSetting, WifiKey,
 };
 use super::account;
+use super::apt;
 use super::network::{self, AddressWords};
 use super::reader::{Fields, List, Reader};
 use super::recipe::{self, ParamLayer};
@@ -45,6 +46,8 @@ pub(in super::super) struct Layer {
     pub(super) units_mask: List<String>,
     pub(super) sysctl: Vec<At<(String, String)>>,
     pub(super) modules: List<String>,
+    pub(super) downloads: List<Download>,
+    pub(super) apt: List<AptSource>,
     pub(super) packages: List<String>,
     pub(super) first_boot: List<FirstBootScript>,
 }
@@ -120,6 +123,7 @@ pub(super) fn read(reader: &mut Reader<'_>, fields: &mut Fields<'_>) -> Layer {
         sysctl(reader, value, "", &mut layer.sysctl);
     }
     layer.modules = words(reader, fields.get("module"), word::module);
+    apt::read(reader, fields, &mut layer);
     layer.packages = words(reader, fields.get("package"), word::package);
     if let Some(value) = fields.get("first-boot") {
         layer.first_boot = reader.list(value, tree::first_boot);

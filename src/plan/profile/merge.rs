@@ -53,6 +53,8 @@ impl Layer {
             units_mask: appended(units_mask, &later.units_mask),
             sysctl: by_name(self.sysctl, &later.sysctl, |(key, _)| key.clone()),
             modules: appended(self.modules, &later.modules),
+            downloads: keyed(self.downloads, &later.downloads, |download| download.path.clone()),
+            apt: keyed(self.apt, &later.apt, |source| source.name.clone()),
             packages: appended(self.packages, &later.packages),
             first_boot: keyed(self.first_boot, &later.first_boot, |script| script.name.clone()),
         }

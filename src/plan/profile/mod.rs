@@ -13,7 +13,7 @@
 //! - Lists append; a word that is there already is not added again. `key = { replace = […] }` forgets what earlier
 //!   layers put there (`[[defaults.file.replace]]` for lists of tables).
 //! - In lists of things with a name, a later thing takes the place of the earlier one of that name: `file`,
-//!   `directory` and `symlink` by path, `fstab` by mount point, `first-boot` by name. The same name twice in one
+//!   `directory`, `symlink` and `download` by path, `fstab` by mount point, `apt` and `first-boot` by name. The same name twice in one
 //!   layer is a fault.
 //! - `user.NAME` and `wifi` merge key by key; a later `ssid` forgets the earlier key.
 //! - A later layer may take back: `cmdline.remove` an earlier `add` and the other way round, `service.disable` or
@@ -36,6 +36,7 @@
 //! image, so they come in a second step: [`lay()`].
 
 mod account;
+mod apt;
 mod document;
 mod expand;
 mod fault;

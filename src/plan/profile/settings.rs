@@ -43,6 +43,8 @@ pub(super) fn of_layer(reader: &mut Reader<'_>, layer: Layer, wifi: Option<Wifi>
         units_mask: plain(layer.units_mask),
         sysctl,
         modules: plain(layer.modules),
+        downloads: plain(layer.downloads),
+        apt: plain(layer.apt),
         packages: plain(layer.packages),
         first_boot: plain(layer.first_boot),
     }
@@ -108,16 +110,17 @@ pub(super) fn wifi(
     })
 }
 
-/// A path is a file, a directory, a link, or gone: not two of them.
+/// A path is a file, a directory, a link, a download, or gone: not two of them.
 fn one_thing_at_each_path(reader: &mut Reader<'_>, layer: &Layer) {
     let files = layer.files.items.iter().map(|item| (&item.value.path, &item.place, "a file"));
     let directories =
         layer.directories.items.iter().map(|item| (&item.value.path, &item.place, "a directory"));
     let symlinks = layer.symlinks.items.iter().map(|item| (&item.value.path, &item.place, "a symlink"));
+    let downloads = layer.downloads.items.iter().map(|item| (&item.value.path, &item.place, "a download"));
     let removals = layer.removals.items.iter().map(|item| (&item.value, &item.place, "removed"));
     let mut seen = BTreeMap::new();
     let mut clashes: Vec<(Place, String)> = Vec::new();
-    for (path, place, what) in files.chain(directories).chain(symlinks).chain(removals) {
+    for (path, place, what) in files.chain(directories).chain(symlinks).chain(downloads).chain(removals) {
         match seen.get(path) {
             Some(other) if *other != what => {
                 clashes.push((place.clone(), format!("`{path}` is to be both {other} and {what}")));

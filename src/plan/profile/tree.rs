@@ -36,7 +36,7 @@ pub(super) fn mount_key(line: &FstabLine) -> String {
     if line.mount == "none" { line.device.clone() } else { line.mount.clone() }
 }
 
-fn path(reader: &mut Reader<'_>, fields: &mut Fields<'_>) -> Option<At<ImagePath>> {
+pub(super) fn path(reader: &mut Reader<'_>, fields: &mut Fields<'_>) -> Option<At<ImagePath>> {
     fields.need(reader, "path").and_then(|value| reader.word(value, word::image_path))
 }
 
@@ -98,7 +98,7 @@ fn template(reader: &mut Reader<'_>, name: &At<String>) -> (Option<Content>, Opt
     }
 }
 
-fn mode(reader: &mut Reader<'_>, value: &Value) -> Option<u16> {
+pub(super) fn mode(reader: &mut Reader<'_>, value: &Value) -> Option<u16> {
     if let Kind::Integer(Some(number)) = value.kind {
         let message = format!("found an integer for `{}`, wanted an octal string", value.key);
         reader.fault(&value.place, message).help(format!("write `{} = \"{number:04}\"`", value.key));

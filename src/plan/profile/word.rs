@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use super::super::cluster::OwnerName;
-use crate::base::ImagePath;
+use crate::base::{ImagePath, Sha256Digest};
 
 /// Why a word will not do.
 #[derive(Debug, PartialEq, Eq)]
@@ -407,6 +407,21 @@ pub(super) fn network(text: &str) -> Verdict<IpNet> {
         );
     }
     Ok(net)
+}
+
+/// A URL that is fetched.
+pub(super) fn url(text: &str) -> Verdict {
+    let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+    let bare = text.chars().all(|c| c.is_ascii_graphic());
+    match rest {
+        Some(rest) if bare && rest.contains('/') && !rest.starts_with('/') => Ok(text.to_owned()),
+        _ => Err(Wrong::found(text, "a URL that begins with `https://`")),
+    }
+}
+
+/// A SHA-256 in hexadecimal.
+pub(super) fn sha256(text: &str) -> Verdict<Sha256Digest> {
+    text.parse().map_err(|error: String| Wrong::new(error))
 }
 
 #[cfg(test)]

@@ -15,15 +15,17 @@
 //! ```
 
 use super::draft::Draft;
-use super::{Context, Problem};
+use super::{Context, Problem, apt};
+use crate::base::Sha256Digest;
 use crate::plan::needs::bad_needs;
-use crate::plan::{Content, Owner};
+use crate::plan::{AptKey, Content, Owner};
 
 const LIB: &str = "/usr/local/lib/cardpress";
 const UNIT: &str = "cardpress-first-boot.service";
 const UNIT_TEXT: &str = include_str!("../first-boot/cardpress-first-boot.service");
 const RUNNER: &str = include_str!("../first-boot/first-boot");
 const STATUS: &str = include_str!("../first-boot/cardpress-status");
+const DOWNLOADS: &str = include_str!("../first-boot/downloads.sh");
 const PACKAGES: &str = include_str!("../first-boot/packages.sh");
 
 /// One thing to run.
@@ -82,6 +84,7 @@ fn steps(context: &Context, draft: &mut Draft) -> Vec<Step> {
     for (name, lines) in std::mem::take(&mut draft.first_boot_steps) {
         steps.push(shell(name, &lines, &[]));
     }
+    steps.extend(downloads(context, draft));
     let packages = &context.settings().packages;
     for name in packages.iter().filter(|name| !is_package(name)) {
         let value = name.escape_debug().to_string();
@@ -89,9 +92,7 @@ fn steps(context: &Context, draft: &mut Draft) -> Vec<Step> {
         draft.fault(Problem::BadValue { value, place: "package", why });
     }
     if !packages.is_empty() {
-        // The script takes its arguments from itself, so that it can be run by hand as it is.
-        let set = format!("set -eu\nset -- {}\n", packages.join(" "));
-        let script = Content::text(PACKAGES.replacen("set -eu\n", &set, 1));
+        let script = with_arguments(PACKAGES, &packages.join(" "));
         let needs = Some(vec![String::from("downloads")]);
         steps.push(Step { name: String::from("packages"), script, needs_network: true, needs });
     }
@@ -121,6 +122,40 @@ fn steps(context: &Context, draft: &mut Draft) -> Vec<Step> {
         draft.fault(Problem::Needs(bad));
     }
     steps
+}
+
+/// The script with its arguments in itself, so that it can be run by hand as it is.
+fn with_arguments(script: &str, arguments: &str) -> Content {
+    Content::text(script.replacen("set -eu\n", &format!("set -eu\nset -- {arguments}\n"), 1))
+}
+
+/// The step that fetches what the node needs of the world: files, and keys of package sources.
+fn downloads(context: &Context, draft: &mut Draft) -> Option<Step> {
+    let settings = context.settings();
+    let mut lines = Vec::new();
+    for download in &settings.downloads {
+        if download.path.below(&context.facts.boot_mount).is_some() {
+            let why = "a download cannot be put there whole or not at all";
+            let value = download.path.to_string();
+            draft.fault(Problem::BadValue { value, place: "the boot partition", why });
+        }
+        let mode = download.mode.unwrap_or(0o644);
+        lines.push(arguments(&download.url, download.sha256, download.path.as_str(), mode));
+    }
+    for source in &settings.apt {
+        if let AptKey::Download { url, sha256 } = &source.key {
+            lines.push(arguments(url, *sha256, &format!("{}.key", apt::key_stem(&source.name)), 0o644));
+        }
+    }
+    let script = with_arguments(DOWNLOADS, &format!("\\\n    {}", lines.join(" \\\n    ")));
+    let needs = Some(Vec::new());
+    (!lines.is_empty()).then(|| Step { name: String::from("downloads"), script, needs_network: true, needs })
+}
+
+/// One file to fetch, as words of the shell.
+fn arguments(url: &str, sha256: Sha256Digest, path: &str, mode: u16) -> String {
+    let quoted = |word: &str| format!("'{}'", word.replace('\'', "'\\''"));
+    format!("{} {sha256} {} {mode:04o}", quoted(url), quoted(path))
 }
 
 /// Debian Policy §5.6.7, with what `apt-get install` takes behind it.

@@ -5,6 +5,7 @@
 //! packages concerned.
 
 mod accounts;
+mod apt;
 mod cloud_init;
 mod cmdline;
 mod config_txt;
@@ -98,6 +99,7 @@ const SECTIONS: &[(&str, Apply)] = &[
     ("directory", files::directories),
     ("file", files::files),
     ("symlink", files::symlinks),
+    ("apt", apt::apply),
     // Units may be files of the profile.
     ("service", units::apply),
     ("first-boot", first_boot::apply),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{growth, locale, ssh, units, users, wizard};
+use super::{apt, growth, locale, ssh, units, users, wizard};
 use crate::base::ImagePath;
 use crate::plan::{Cluster, Node, OsFacts, Settings};
 
@@ -177,6 +177,7 @@ fn add_settings(settings: &Settings, paths: &mut BTreeSet<String>) {
     paths.extend(settings.files.iter().map(|file| file.path.to_string()));
     paths.extend(settings.directories.iter().map(|directory| directory.path.to_string()));
     paths.extend(settings.symlinks.iter().map(|link| link.path.to_string()));
+    paths.extend(settings.apt.iter().map(|source| apt::sources_path(&source.name)));
     paths.extend(settings.removals.iter().map(ToString::to_string));
 }
 

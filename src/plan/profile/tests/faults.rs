@@ -13,6 +13,8 @@ fn crowded(profile: &str) -> World {
         .file("/p/keys", format!("{KEY}\nssh-ed25519 AAAA\n"))
         .file("/p/none", "# none\n")
         .file("/p/bin", [0xff])
+        .file("/p/key.asc", "-----BEGIN PGP PUBLIC KEY BLOCK-----\n")
+        .file("/p/private.asc", "-----BEGIN PGP PRIVATE KEY BLOCK-----\n")
         .file("/p/two", "a\nb\n")
 }
 

@@ -1,8 +1,8 @@
 //! How layers and files merge.
 
 use super::*;
-use crate::base::ByteLen;
-use crate::plan::{Cluster, ConfigTxt, Growth, ImageSource, Settings};
+use crate::base::{ByteLen, Sha256Digest};
+use crate::plan::{AptKey, AptSource, Cluster, ConfigTxt, Growth, ImageSource, Settings};
 
 /// One node with role `r`: what defaults, role and node say of it.
 #[track_caller]
@@ -203,4 +203,45 @@ fn circles_and_endless_roads_of_extends_end() {
         deep = deep.file(&format!("/p/{number}.toml"), text);
     }
     assert_eq!(deep.faults()[0].message, "found too many `extends`, wanted at most 16 deep and 64 files");
+}
+
+#[test]
+fn package_sources_and_downloads_are_replaced_by_name_and_by_path() {
+    let source = |layer: &str, url: &str| {
+        format!(
+            "[[{layer}.apt]]\nname = \"x\"\nurl = \"{url}\"\nsuite = \"s\"\ncomponents = \"main\"\nkey = \"x.gpg\"\n"
+        )
+    };
+    let download = |layer: &str, url: &str, path: &str| {
+        let digest = "AB".repeat(32);
+        format!(
+            "[[{layer}.download]]\nurl = \"{url}\"\nsha256 = \"{digest}\"\npath = \"{path}\"\nmode = \"0755\"\n"
+        )
+    };
+    let profile = [
+        one_node(""),
+        source("node", "https://node/x"),
+        download("node", "https://node/a", "/a"),
+        source("defaults", "http://defaults/x"),
+        download("defaults", "https://defaults/a", "/a"),
+        download("defaults", "https://defaults/b", "/b"),
+    ];
+    let world = World::with(&profile.concat()).file("/p/x.gpg", [0x98, 0x33]);
+    let settings = &world.loaded().cluster.nodes[0].settings;
+    let key: &[u8] = &[0x98, 0x33];
+    assert_eq!(
+        settings.apt,
+        [AptSource {
+            name: "x".into(),
+            url: "https://node/x".into(),
+            suite: "s".into(),
+            components: vec!["main".into()],
+            architectures: Vec::new(),
+            key: AptKey::Binary(key.into()),
+        }]
+    );
+    let found: Vec<_> =
+        settings.downloads.iter().map(|d| (d.url.as_str(), d.path.as_str(), d.mode)).collect();
+    assert_eq!(found, [("https://node/a", "/a", Some(0o755)), ("https://defaults/b", "/b", Some(0o755))]);
+    assert_eq!(settings.downloads[0].sha256, Sha256Digest([0xab; 32]));
 }

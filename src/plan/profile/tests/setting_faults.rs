@@ -474,3 +474,82 @@ fn needs_of_first_boot_scripts_are_steps_of_the_node() {
         &[("`packages` is the name of a step that is no script: wanted another", "\"packages\"")],
     );
 }
+
+#[test]
+fn downloads_are_urls_with_a_digest_and_a_path() {
+    node(
+        r#"download = [{ url = "ftp://a/b", sha256 = "12", path = "b", mode = 644, arch = "arm64" }]"#,
+        &[
+            ("found `ftp://a/b`, wanted a URL that begins with `https://`", "\"ftp://a/b\""),
+            ("found `12`, wanted 64 hexadecimal digits", "\"12\""),
+            ("`b` is not absolute: a path inside the image begins with `/`", "\"b\""),
+            ("found an integer for `mode`, wanted an octal string", "644"),
+            ("unknown key `arch` in `download`", "arch"),
+        ],
+    );
+    node(
+        r#"download = [{ url = "https://a/b" }]"#,
+        &[
+            ("found no `sha256` in `download`", "{ url = \"https://a/b\" }"),
+            ("found no `path` in `download`", "{ url = \"https://a/b\" }"),
+        ],
+    );
+    let download = format!(r#"{{ url = "https://a/b", sha256 = "{}", path = "/b" }}"#, "0".repeat(64));
+    node(
+        &format!("download = [{download}]\nfile = [{{ path = \"/b\", content = \"\" }}]"),
+        &[("`/b` is to be both a file and a download", "\"/b\"")],
+    );
+}
+
+/// `[[apt]]` with this in it has exactly these faults.
+#[track_caller]
+fn apt(more: &str, expected: &[(&str, &str)]) {
+    node(&format!("[[node.apt]]\nname = \"x\"\nurl = \"https://a/b\"\n{more}"), expected);
+}
+
+#[test]
+fn package_sources_are_checked() {
+    node(
+        r#"apt = [{ name = "a b", url = "file:/x", suite = "a b", components = [""], architectures = "_", key = "gone" }]"#,
+        &[
+            ("found `a b`, wanted letters, digits, `-`, `_` and `.`, a letter or digit first", "\"a b\""),
+            ("found `file:/x`, wanted a URL that begins with `https://`", "\"file:/x\""),
+            ("found `a b`, wanted a suite such as `bookworm` or `stable/`, or `./`", "\"a b\""),
+            ("found ``, wanted a component such as `main`", "\"\""),
+            ("found `_`, wanted an architecture such as `arm64`", "\"_\""),
+            ("cannot read `/p/gone`: no such file", "\"gone\""),
+        ],
+    );
+    apt(
+        "suite = \"trixie\"\nkey = \"key.asc\"",
+        &[("found no `components` of suite `trixie`", "\"trixie\"")],
+    );
+    apt(
+        "suite = \"./\"\nkey = \"key.asc\"\ncomponents = [\"main\"]",
+        &[("found components of a suite that ends in `/`", "\"main\"")],
+    );
+    apt(
+        "suite = \"./\"\nkey = \"key.asc\"\ntrusted = true",
+        &[("unknown key `trusted` in `apt`", "trusted")],
+    );
+}
+
+#[test]
+fn package_sources_have_a_key_that_is_known() {
+    let flat = |more: &str| format!("suite = \"./\"\n{more}");
+    let digest = "0".repeat(64);
+    apt(
+        &flat("key = \"private.asc\""),
+        &[("`private.asc` holds a private key, wanted the public one", "\"private.asc\"")],
+    );
+    apt(&flat("key = \"bin\""), &[("`bin` is no OpenPGP public key", "\"bin\"")]);
+    apt(&flat("key-url = \"https://a/key\""), &[("found `key-url` without `key-sha256`", "key-url")]);
+    apt(
+        &flat(&format!("key = \"key.asc\"\nkey-sha256 = \"{digest}\"")),
+        &[("found `key-sha256` beside `key`, which is a file on this machine", "key-sha256")],
+    );
+    apt(
+        &flat(&format!("key = \"key.asc\"\nkey-url = \"https://a/key\"\nkey-sha256 = \"{digest}\"")),
+        &[("found both `key` and `key-url` in `apt`, wanted one of `key`, `key-url`", "key-url")],
+    );
+}

@@ -1,5 +1,6 @@
 //! What a node becomes, per generation of image: exact outcomes of whole plans.
 
+mod fetch;
 mod images;
 mod machine;
 mod oracle;

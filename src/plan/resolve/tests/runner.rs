@@ -334,7 +334,7 @@ fn what_a_step_leaves_running_holds_nothing_up() {
 
 #[test]
 fn the_shell_scripts_are_sound() {
-    for name in ["first-boot", "cardpress-status", "packages.sh"] {
+    for name in ["first-boot", "cardpress-status", "downloads.sh", "packages.sh"] {
         let path = Path::new(FOLDER).join(name);
         assert!(Command::new("sh").arg("-n").arg(&path).status().unwrap().success(), "{name}");
         match Command::new("shellcheck").args(["--shell=sh"]).arg(&path).output() {
