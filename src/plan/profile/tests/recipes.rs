@@ -5,7 +5,7 @@ use super::*;
 use crate::base::{Arch, ImagePath};
 use crate::plan::{FirstBoot, FirstUser, NetworkStack, OsFacts, Release, Seed, Settings, Tree};
 
-fn facts(codename: &str, version: u32, arch: Arch) -> OsFacts {
+pub(super) fn facts(codename: &str, version: u32, arch: Arch) -> OsFacts {
     OsFacts {
         release: Release {
             id: String::from("debian"),
@@ -131,7 +131,7 @@ fn lay_faults(world: &World, facts: &OsFacts) -> Vec<Fault> {
     faults.into_iter().collect()
 }
 
-fn file<'s>(settings: &'s Settings, path: &str) -> (&'s str, bool) {
+pub(super) fn file<'s>(settings: &'s Settings, path: &str) -> (&'s str, bool) {
     let path: ImagePath = path.parse().unwrap();
     let file = settings.files.iter().find(|file| file.path == path).expect("no such file");
     (std::str::from_utf8(file.content.bytes()).unwrap(), file.content.is_secret())
