@@ -9,6 +9,7 @@
 //! Pure: the same profile, facts and seed give the same plan. No disk, no network, no clock, no randomness; the
 //! few files a profile names are read through [`profile::Surroundings`], which the caller provides.
 
+mod authority;
 mod cluster;
 mod edit;
 mod facts;

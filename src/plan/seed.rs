@@ -12,7 +12,7 @@
 //! | `boot-serial <node>`           | 4     | volume serial of the boot filesystem, little-endian |
 //! | `password-salt <node> <user>`  | 12    | salt of a password that came as plain text |
 //! | `connection <node> <interface>`| 16    | `uuid=` of a NetworkManager profile, version 4 |
-//! | `recipe …`                     | any   | whatever a recipe generates, such as join tokens |
+//! | `recipe …`                     | any   | whatever a recipe generates, such as join tokens and certificate authorities |
 //!
 //! A label is never given a second meaning: that would change what existing clusters are.
 

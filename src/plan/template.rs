@@ -12,8 +12,10 @@
 //! | `os`            | `codename`, `version`, `arch`, `id`, `boot`, `first_user`: what the image says of itself |
 //!
 //! and call: `nodes_with("slurm/compute")`, `fail("…")`, `secret_hex(label, bytes)`, `secret_base64(label, bytes)`,
-//! `secret_token(label, length)`, `ssh_key(label).public` and `.private`, `uuid(label)`, and the filters `sh` (quoted for a
-//! shell), `base64` and `tojson`.
+//! `secret_token(label, length)`, `ssh_key(label).public` and `.private`, `uuid(label)`, `ca(label, common_name)` (a
+//! certificate authority: `.cert` and `.key` in PEM, `.hash` as `kubeadm join` wants it, and
+//! `.client(label, common_name, organization)` with a `.cert` and a `.key` of its own), and the filters `sh` (quoted for
+//! a shell), `base64`, `sha256` (hexadecimal) and `tojson`.
 //!
 //! A text that has seen a secret is one: see [`Rendered::is_secret`].
 
@@ -23,9 +25,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use base64ct::{Base64, Encoding as _};
 use minijinja::syntax::SyntaxConfig;
-use minijinja::value::{Object, ObjectRepr, Value};
-use minijinja::{Environment, Error, ErrorKind, UndefinedBehavior};
+use minijinja::value::{Object, ObjectRepr, Value, from_args};
+use minijinja::{Environment, Error, ErrorKind, State, UndefinedBehavior};
+use sha2::{Digest as _, Sha256};
 
+use super::authority::{Authority, Identity};
 use super::recipe::{Files, ParamValue, Params};
 use super::resolve::Key;
 use super::{Cluster, Node, OsFacts, Seed, host_keys};
@@ -124,8 +128,10 @@ impl Renderer {
             env.set_loader(move |name| Ok(files.text(name).map(str::to_owned)));
         }
         self.add_functions(&mut env, scope, &taint);
+        self.add_authorities(&mut env, scope, &taint);
         env.add_filter("sh", |text: &str| shell_word(text));
         env.add_filter("base64", |text: &str| base64(text.as_bytes()));
+        env.add_filter("sha256", |text: &str| hex(&Sha256::digest(text)));
         let context = Value::from_pairs([
             ("cluster", self.cluster.clone()),
             ("nodes", self.nodes.iter().map(|(node, _)| node.clone()).collect()),
@@ -171,9 +177,17 @@ impl Renderer {
         });
         let (seed, recipe, taint) = (self.seed.clone(), scope.recipe.to_owned(), Arc::clone(taint));
         env.add_function("ssh_key", move |label: &str| -> Result<Value, Error> {
-            let key = Key::derive(&seed, &format!("recipe {recipe} ssh {label}"), label)
-                .map_err(|error| Error::new(ErrorKind::InvalidOperation, error.to_string()))?;
+            let key = Key::derive(&seed, &format!("recipe {recipe} ssh {label}"), label).map_err(invalid)?;
             Ok(KeyPair { public: key.public, private: key.private, taint: Arc::clone(&taint) }.into_value())
+        });
+    }
+
+    fn add_authorities(&self, env: &mut Environment<'_>, scope: &Scope<'_>, taint: &Arc<AtomicBool>) {
+        let (seed, recipe, taint) = (self.seed.clone(), scope.recipe.to_owned(), Arc::clone(taint));
+        env.add_function("ca", move |label: &str, name: &str| -> Result<Value, Error> {
+            let label = format!("recipe {recipe} ca {label}");
+            let authority = Authority::derive(&seed, &label, name).map_err(invalid)?;
+            Ok(Value::from_object(Ca { authority, label, seed: seed.clone(), taint: Arc::clone(&taint) }))
         });
     }
 }
@@ -191,6 +205,10 @@ fn wrong(scope: &Scope<'_>, error: &Error) -> TemplateError {
     // An error in an included template names that one.
     let name = error.name().unwrap_or(scope.name).to_owned();
     TemplateError { name, line: error.line(), what }
+}
+
+fn invalid(error: impl std::error::Error) -> Error {
+    Error::new(ErrorKind::InvalidOperation, error.to_string())
 }
 
 /// A pair of keys: the private half is a secret, the public half is none.
@@ -218,6 +236,78 @@ impl Object for KeyPair {
             "private" => {
                 self.taint.store(true, Ordering::Relaxed);
                 Some(Value::from(self.private.expose()))
+            }
+            _ => None,
+        }
+    }
+}
+
+/// A certificate authority. What it signs for a client is a client's, so labels of clients are its own.
+struct Ca {
+    authority: Authority,
+    label: String,
+    seed: Seed,
+    taint: Arc<AtomicBool>,
+}
+
+impl fmt::Debug for Ca {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.label)
+    }
+}
+
+impl Object for Ca {
+    fn repr(self: &Arc<Self>) -> ObjectRepr {
+        ObjectRepr::Plain
+    }
+
+    fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
+        match key.as_str()? {
+            "hash" => Some(Value::from(&self.authority.hash)),
+            half => self.authority.identity.half(half, &self.taint),
+        }
+    }
+
+    fn call_method(
+        self: &Arc<Self>,
+        _state: &mut State<'_, '_>,
+        method: &str,
+        args: &[Value],
+    ) -> Result<Value, Error> {
+        if method != "client" {
+            return Err(Error::from(ErrorKind::UnknownMethod));
+        }
+        let (label, name, organization): (&str, &str, &str) = from_args(args)?;
+        let label = format!("{} client {label}", self.label);
+        let identity = self.authority.client(&self.seed, &label, name, organization).map_err(invalid)?;
+        Ok(Value::from_object(Certified { identity, taint: Arc::clone(&self.taint) }))
+    }
+}
+
+/// What an authority has signed.
+#[derive(Debug)]
+struct Certified {
+    identity: Identity,
+    taint: Arc<AtomicBool>,
+}
+
+impl Object for Certified {
+    fn repr(self: &Arc<Self>) -> ObjectRepr {
+        ObjectRepr::Plain
+    }
+
+    fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
+        self.identity.half(key.as_str()?, &self.taint)
+    }
+}
+
+impl Identity {
+    fn half(&self, name: &str, taint: &AtomicBool) -> Option<Value> {
+        match name {
+            "cert" => Some(Value::from(&self.cert)),
+            "key" => {
+                taint.store(true, Ordering::Relaxed);
+                Some(Value::from(self.key.expose()))
             }
             _ => None,
         }
@@ -312,7 +402,7 @@ fn shell_word(text: &str) -> String {
     format!("'{}'", text.replace('\'', r"'\''"))
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(super) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

@@ -2,6 +2,7 @@
 
 mod faults;
 mod good;
+mod kubernetes;
 mod layers;
 mod noise;
 mod recipes;

@@ -5,7 +5,7 @@ use super::*;
 use crate::base::{Arch, ImagePath};
 use crate::plan::{FirstBoot, FirstUser, NetworkStack, OsFacts, Release, Seed, Settings, Tree};
 
-fn facts(codename: &str, version: u32, arch: Arch) -> OsFacts {
+pub(super) fn facts(codename: &str, version: u32, arch: Arch) -> OsFacts {
     OsFacts {
         release: Release {
             id: String::from("debian"),
@@ -132,7 +132,7 @@ fn lay_faults(world: &World, facts: &OsFacts) -> Vec<Fault> {
     faults.into_iter().collect()
 }
 
-fn file<'s>(settings: &'s Settings, path: &str) -> (&'s str, bool) {
+pub(super) fn file<'s>(settings: &'s Settings, path: &str) -> (&'s str, bool) {
     let path: ImagePath = path.parse().unwrap();
     let file = settings.files.iter().find(|file| file.path == path).expect("no such file");
     (std::str::from_utf8(file.content.bytes()).unwrap(), file.content.is_secret())
@@ -337,6 +337,34 @@ fn a_secret_parameter_is_named_by_where_it_is_kept_and_marks_what_it_goes_into()
     assert!(!format!("{faults:?}").contains("tskey-1"));
     let none = world(PROFILE).file("/p/recipes/base/recipe.toml", recipe);
     assert_eq!(none.faults()[0].message, "the recipe `base` needs `auth-key`: from the console");
+}
+
+#[test]
+fn an_authority_is_public_until_its_key_is_asked_for_and_knows_its_clients() {
+    let node = "[[file]]\npath = \"/ca.crt\"\ntemplate = \"ca.crt\"\n\
+        [[file]]\npath = \"/ca.key\"\ntemplate = \"ca.key\"\nowner = \"root:root\"\n\
+        [[file]]\npath = \"/join\"\ncontent = '{{ ca(\"main\", \"lab\").hash }} {{ \"a\" | sha256 }}'\n";
+    let world = world(PROFILE)
+        .file("/p/recipes/queue/node.toml", node)
+        .file("/p/recipes/queue/ca.crt", "{{ ca(\"main\", \"lab\").cert }}")
+        .file("/p/recipes/queue/ca.key", "{{ ca(\"main\", \"lab\").key }}")
+        .file(
+            "/p/recipes/queue/nodes.txt",
+            "{{ ca(\"main\", \"lab\").client(\"me\", \"admin\", \"ops\").key }}",
+        );
+    let laid = laid(&world);
+    let settings = &laid.cluster.nodes[0].settings;
+    let (cert, is_secret) = file(settings, "/ca.crt");
+    assert!(cert.starts_with("-----BEGIN CERTIFICATE-----\n") && !is_secret);
+    let (key, is_secret) = file(settings, "/ca.key");
+    assert!(key.starts_with("-----BEGIN PRIVATE KEY-----\n") && is_secret);
+    let (join, is_secret) = file(settings, "/join");
+    // What sha256sum says of "a".
+    let digest = "ca978112ca1bbdcafac231b39a23dc4da786eff8147c4e72b9807785afee48bb";
+    let hash = join.strip_prefix("sha256:").and_then(|rest| rest.strip_suffix(digest)).map(str::trim);
+    assert!(hash.is_some_and(|hash| hash.len() == 64) && !is_secret, "{join}");
+    let client = &laid.host_files[0].content;
+    assert!(client.is_secret() && client.bytes() != key.as_bytes());
 }
 
 #[test]
