@@ -53,7 +53,13 @@ fn every_shipped_profile_is_pressed_on_every_release_and_architecture_it_is_for(
                 let profile = format!("{name}.toml");
                 let mut words = words("build", &profile, &base);
                 words.extend(["--format", "none", "--json"]);
-                let run = world.run(&words).succeeded();
+                let run = world.run(&words);
+                // Kubernetes has no packages for 32 bits, and the recipe says so before anything is written.
+                if arch == "armhf" && run.err.contains("is for arm64; the image is armhf") {
+                    assert_eq!((name.as_str(), run.status), ("kubernetes", 2), "{}", run.err);
+                    continue;
+                }
+                let run = run.succeeded();
                 let manifest: serde_json::Value = serde_json::from_str(&run.out).unwrap();
                 let nodes = manifest["nodes"].as_array().unwrap().len();
                 assert!(nodes >= 3, "{name} on {codename} {arch}: {nodes} nodes");
