@@ -178,6 +178,34 @@ fn files_in(folder: &Path) -> Vec<PathBuf> {
     files
 }
 
+#[cfg(unix)]
+#[test]
+fn what_recipes_write_for_the_workstation_is_there_and_secrets_are_the_owners_alone() {
+    use std::os::unix::fs::PermissionsExt as _;
+    for (wanted, files) in [
+        ("kubernetes", &["kubeconfig"][..]),
+        ("k3s", &["kubeconfig"]),
+        ("monitoring", &["grafana/password"]),
+        ("docker-swarm", &["portainer/password"]),
+    ] {
+        let (name, profile) = shipped().into_iter().find(|(name, _)| name == wanted).unwrap();
+        let world = world(&name, &profile);
+        let mut words = vec!["export", "--seed-file", "seed", "--all", "files"];
+        let profile = format!("{name}.toml");
+        words.push(&profile);
+        world.run(&words).succeeded();
+        for file in files {
+            let path = world.path("files").join(file);
+            let content = fs::read_to_string(&path).unwrap();
+            assert!(content.len() > 20, "{name}: {file}: {content}");
+            assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600, "{name}: {file}");
+            let readme = fs::read_to_string(world.path("files/README.md")).unwrap();
+            assert!(readme.contains(&format!("| `{file}` | of a recipe; **secret**")), "{readme}");
+            assert!(!readme.contains(content.trim()), "{readme}");
+        }
+    }
+}
+
 #[test]
 fn what_shipped_profiles_write_is_taken_by_the_programs_it_is_for() {
     let mut judged: Vec<&str> = Vec::new();

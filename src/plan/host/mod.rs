@@ -10,7 +10,8 @@
 //! | `README.md`             | people: who is who, how to log in, what to do first |
 //! | `cluster.html`          | people: the same to look at, and labels for the cards |
 //!
-//! Everybody may read them: they hold names, addresses and public keys, and no secret. Pure like the rest of `plan`,
+//! Everybody may read them: they hold names, addresses and public keys, and no secret. Recipes add files of their own, which
+//! may be secret: passwords of web pages, a kubeconfig. Pure like the rest of `plan`,
 //! so they are the same bytes wherever they are made, whatever part of the cluster is pressed there.
 
 mod ansible;
@@ -72,7 +73,7 @@ pub(super) const PATHS: [&str; 7] = [
     "cluster.html",
 ];
 
-/// The files of a cluster, in the order of the table above.
+/// The files of a cluster, in the order of the table above, then those that its recipes add.
 ///
 /// Without `facts`, of an image that nobody has looked into, the account is unknown where the profile names no user
 /// (ssh then takes the name of whoever calls it), and release and partitions are left out.
@@ -82,15 +83,18 @@ pub fn host_files(
     facts: Option<&OsFacts>,
     seed: &Seed,
     services: &[Service],
+    of_recipes: &[HostFile],
 ) -> Vec<HostFile> {
     let view = View::new(cluster, facts, seed, services);
-    vec![
+    let mut files = vec![
         HostFile::public("known_hosts", ssh::known_hosts(&view)),
         HostFile::public("ssh_config", ssh::config(&view)),
         HostFile::public("inventory.yaml", ansible::inventory(&view)),
         HostFile::public("hosts", hosts::lines(&view)),
         HostFile::public("prometheus/nodes.json", prometheus::targets(&view)),
-        HostFile::public("README.md", readme::text(&view)),
+        HostFile::public("README.md", readme::text(&view, of_recipes)),
         HostFile::public("cluster.html", page::html(&view)),
-    ]
+    ];
+    files.extend(of_recipes.iter().cloned());
+    files
 }

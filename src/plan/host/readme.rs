@@ -1,9 +1,11 @@
 //! `README.md` of a cluster, in GitHub's Markdown.
 
+use super::HostFile;
 use super::view::{NodeView, View};
 
-pub(super) fn text(view: &View) -> String {
-    let parts = [head(view), nodes(view), first(view), log_in(view), services(view), keys(view), files()];
+pub(super) fn text(view: &View, of_recipes: &[HostFile]) -> String {
+    let parts =
+        [head(view), nodes(view), first(view), log_in(view), services(view), keys(view), files(of_recipes)];
     parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("\n")
 }
 
@@ -126,7 +128,7 @@ fn keys(view: &View) -> String {
     )
 }
 
-fn files() -> String {
+fn files(of_recipes: &[HostFile]) -> String {
     let rows = [
         ("ssh_config", "for ssh; the host keys are in it"),
         ("known_hosts", "the host keys, for what reads such a file"),
@@ -137,6 +139,15 @@ fn files() -> String {
         ("manifest.json", "what was pressed from what; only beside images"),
     ];
     let rows = rows.into_iter().map(|(file, what)| vec![code(file), what.to_owned()]);
+    let added = of_recipes.iter().map(|file| {
+        let what = if file.content.is_secret() {
+            "of a recipe; **secret**, keep it to yourself"
+        } else {
+            "of a recipe"
+        };
+        vec![code(&file.path), what.to_owned()]
+    });
+    let rows = rows.chain(added);
     format!("## The files here\n\n{}", table(&["File", "What it is"], rows))
 }
 

@@ -128,7 +128,7 @@ fn text(files: &[HostFile], path: &str) -> String {
 }
 
 fn file(path: &str) -> String {
-    text(&host_files(&cluster(), Some(&facts()), &seed(), &[]), path)
+    text(&host_files(&cluster(), Some(&facts()), &seed(), &[], &[]), path)
 }
 
 fn keys() -> Vec<String> {
@@ -233,7 +233,13 @@ fn who_logs_in_is_the_first_with_a_key_who_may_become_root_then_the_images_own()
 fn the_readme_tells_who_is_who_and_what_runs_where_and_shows_text_as_it_is() {
     let services =
         [service("two", "Gra|fana", Some("http://192.0.2.12:3000/")), service("one", "munge", None)];
-    let readme = text(&host_files(&cluster(), Some(&facts()), &seed(), &services), "README.md");
+    let of_recipes = [
+        HostFile::of_recipe("kubeconfig", Content::secret(*b"key")),
+        HostFile::of_recipe("queue/nodes.txt", Content::text("one")),
+    ];
+    let files = host_files(&cluster(), Some(&facts()), &seed(), &services, &of_recipes);
+    assert_eq!(files.iter().rev().take(2).map(|file| file.mode).collect::<Vec<_>>(), [0o644, 0o600]);
+    let readme = text(&files, "README.md");
     for line in [
         "3 nodes in 192.0.2.0/24, 2001:db8::/64, gateway 192.0.2.1, domain lan, Debian \\<13\\>, arm64.",
         "| **one** | 192.0.2.11 | manager | `ada@192.0.2.11` |",
@@ -241,6 +247,8 @@ fn the_readme_tells_who_is_who_and_what_runs_where_and_shows_text_as_it_is() {
         "- every node: `ada`; lets in: \\<i\\>ada\\|x\\</i\\>",
         "| munge | one | – |",
         "| Gra\\|fana | two | http://192.0.2.12:3000/ |",
+        "| `kubeconfig` | of a recipe; **secret**, keep it to yourself |",
+        "| `queue/nodes.txt` | of a recipe |",
     ] {
         assert!(readme.lines().any(|found| found == line), "{line} is missing:\n{readme}");
     }
@@ -260,7 +268,7 @@ fn the_page_shows_text_as_it_is_and_fetches_nothing() {
         service("one", "<script>alert(1)</script>", Some("javascript:alert(1)")),
         service("one", "Grafana", Some("http://192.0.2.11:3000/?a=\"b\"&c")),
     ];
-    let page = text(&host_files(&cluster(), Some(&facts()), &seed(), &services), "cluster.html");
+    let page = text(&host_files(&cluster(), Some(&facts()), &seed(), &services, &[]), "cluster.html");
     assert!(page.contains("&lt;script&gt;alert(1)") && !page.contains("<script"), "{page}");
     assert!(!page.contains("href=\"javascript"), "{page}");
     let link = "<a href=\"http://192.0.2.11:3000/?a=&quot;b&quot;&amp;c\" rel=\"noreferrer\">";
@@ -278,7 +286,7 @@ fn every_node_has_its_label_and_the_bar_its_partitions() {
         "{page}"
     );
 
-    let without = text(&host_files(&cluster(), None, &seed(), &[]), "cluster.html");
+    let without = text(&host_files(&cluster(), None, &seed(), &[], &[]), "cluster.html");
     assert!(!without.contains("class=\"bar\""), "partitions of an image that nobody has seen");
 }
 
@@ -289,7 +297,7 @@ fn a_grown_root_is_as_long_as_it_will_be() {
     let page = |grow| {
         let mut cluster = cluster();
         cluster.image.grow = Some(grow);
-        text(&host_files(&cluster, Some(&facts()), &seed(), &[]), "cluster.html")
+        text(&host_files(&cluster, Some(&facts()), &seed(), &[], &[]), "cluster.html")
     };
     let to = page(Growth::To(ByteLen(8 << 30)));
     assert!(to.contains("root (ext4) 7.4 GiB, 2.4 GiB in the base image"), "{to}");
@@ -301,7 +309,7 @@ fn a_grown_root_is_as_long_as_it_will_be() {
 #[test]
 fn nothing_secret_is_in_any_of_them() {
     let (cluster, seed) = (cluster(), seed());
-    for file in host_files(&cluster, Some(&facts()), &seed, &[]) {
+    for file in host_files(&cluster, Some(&facts()), &seed, &[], &[]) {
         assert!(!file.content.is_secret() && file.mode == 0o644, "{}", file.path);
         let text = String::from_utf8(file.content.bytes().to_vec()).unwrap();
         for secret in ["hunter2", "correct horse", "PRIVATE", "$6$", "$y$", "psk", &"2a".repeat(16)] {
@@ -326,7 +334,7 @@ fn nothing_secret_is_in_any_of_them() {
 
 #[test]
 fn the_same_input_gives_the_same_files_and_another_seed_other_keys() {
-    let files = |seed: &Seed| host_files(&cluster(), Some(&facts()), seed, &[]);
+    let files = |seed: &Seed| host_files(&cluster(), Some(&facts()), seed, &[], &[]);
     assert_eq!(files(&seed()), files(&seed()));
     assert_ne!(text(&files(&seed()), "known_hosts"), text(&files(&Seed::new([43; 32])), "known_hosts"));
 }

@@ -36,9 +36,7 @@ impl Laid {
     /// Everything that is written beside the images: what any cluster has, then what its recipes add.
     #[must_use]
     pub fn files(&self, facts: Option<&OsFacts>, seed: &Seed) -> Vec<HostFile> {
-        let mut files = host_files(&self.cluster, facts, seed, &self.services);
-        files.extend(self.host_files.iter().cloned());
-        files
+        host_files(&self.cluster, facts, seed, &self.services, &self.host_files)
     }
 }
 
