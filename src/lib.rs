@@ -19,7 +19,8 @@
 //! | [`block`]  | numbered bytes, the copy-on-write overlay, changes in place by a redo log | knows no partitions and no files |
 //! | [`base`]   | nouns with units | imports nothing of ours |
 //!
-//! Start with [`plan::Edit`], the one change, then [`build`].
+//! Start with [`plan::Edit`], the one change, then [`build`]. What runs on a cluster is no code: recipes are folders of data in
+//! `profiles/recipes`, and [`plan::profile::lay()`] is where they come in.
 //!
 //! What lasts is written in three places only: `sink` makes new files, [`sink::flash`] writes cards, and [`block::redo`]
 //! changes an image in place, for `cardpress fs`. An image that nodes are pressed from is never written to.

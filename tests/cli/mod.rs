@@ -9,4 +9,5 @@ mod fleet;
 mod fs;
 mod images;
 mod plan;
+mod recipes;
 mod source;
