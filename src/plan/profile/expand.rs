@@ -11,10 +11,10 @@ use super::document::{ClusterLayer, Document, ImageLayer, NodeEntry};
 use super::layer::Layer;
 use super::network::{AddressWords, written_address};
 use super::reader::{Reader, nearest};
-use super::recipe::{self, Shelf};
-use super::settings;
+use super::recipe::Shelf;
 use super::value::{At, Place};
 use super::word;
+use super::{settings, uses};
 
 /// More nodes than this in a profile is a slip of the finger, and memory.
 const MOST_NODES: usize = 4096;
@@ -44,7 +44,7 @@ pub(super) fn cluster(reader: &mut Reader<'_>, document: Document) -> Option<Clu
     let mut layers = Vec::new();
     for entry in &nodes {
         let layer = Arc::new(expansion.merged(&defaults, &roles, entry));
-        let uses = recipe::uses(expansion.reader, &mut shelf, &layer);
+        let uses = uses::of_layer(expansion.reader, &mut shelf, &layer);
         let recipes = Recipes { uses, layer: Some(Arc::clone(&layer)) };
         let room = MOST_NODES.saturating_sub(expanded.len());
         expanded.extend(expansion.nodes(entry, &layer, &recipes, room));
@@ -52,7 +52,7 @@ pub(super) fn cluster(reader: &mut Reader<'_>, document: Document) -> Option<Clu
     }
     let layers: Vec<&Layer> = layers.iter().map(Arc::as_ref).collect();
     let uses = expanded.iter().map(|node: &Node| node.recipes.uses.as_slice());
-    recipe::check_cluster(reader, &shelf, uses, &layers);
+    uses::check_cluster(reader, &shelf, uses, &layers);
     Some(Cluster {
         name: cluster.name?.value,
         domain: cluster.domain.map(|domain| domain.value),

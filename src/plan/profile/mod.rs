@@ -49,6 +49,7 @@ mod reader;
 mod recipe;
 mod settings;
 mod tree;
+mod uses;
 mod value;
 mod word;
 
