@@ -66,7 +66,8 @@ pub(super) fn run(args: &Build, global: &Global, ui: &Ui) -> Result<(), Failure>
     let count = pressed.len();
     let place = folder.map_or_else(|| "nowhere, as asked".to_owned(), |folder| folder.display().to_string());
     let seconds = began.elapsed().as_secs_f64();
-    ui.say(&format!("pressed {count} {} in {seconds:.1} s into {place}", plural(count, "node")));
+    let next = if args.format == Format::None { "" } else { "; README.md there says how to go on" };
+    ui.say(&format!("pressed {count} {} in {seconds:.1} s into {place}{next}", plural(count, "node")));
     if global.json { ui::print(&manifest.to_json()) } else { Ok(()) }
 }
 
