@@ -15,7 +15,7 @@ mod size;
 
 pub use chunks::ChunkDigests;
 pub use date::Civil;
-pub use digest::{Sha256Digest, Sha256Hasher};
+pub use digest::{Sha256Digest, Sha256Hasher, hex};
 pub use interrupt::{Interrupt, Interrupted};
 pub use os::{Arch, Variant};
 pub use path::{ImagePath, ImagePathError};

@@ -1,5 +1,6 @@
 //! Writes what `plan` made for the workstation.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -13,9 +14,11 @@ use crate::sink;
 /// [`Error::Host`], [`Error::Sink`]; files before the one that failed are new.
 pub fn write_host_files(folder: &Path, files: &[HostFile]) -> Result<Vec<PathBuf>, Error> {
     let mut written = Vec::new();
+    let mut ready = BTreeSet::new();
     for file in files {
         let path = file.path.split('/').fold(folder.to_owned(), |path, part| path.join(part));
-        if let Some(parent) = path.parent() {
+        // Once for each folder: that of the images has many names to read.
+        if let Some(parent) = path.parent().filter(|parent| ready.insert(parent.to_path_buf())) {
             fs::create_dir_all(parent).map_err(host_error("create the folder", parent))?;
             sink::remove_leftovers(parent).map_err(failed(parent))?;
         }

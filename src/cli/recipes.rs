@@ -95,18 +95,14 @@ fn explain(recipe: &Recipe) -> String {
         };
         text += &format!("  # {} ({}{one_of})\n", param.help, param.kind.word());
         text += &match &param.default {
-            Some(value) => format!("  # {} = {}\n", param.name, shown(value)),
+            Some(value) => format!("  # {} = {}\n", param.name, json_of(value)),
             None => format!("  {} = …\n", param.name),
         };
     }
     text
 }
 
-/// The value as TOML; a secret has no default.
-fn shown(value: &ParamValue) -> String {
-    json_of(value).to_string()
-}
-
+/// The value as JSON, and so as TOML, too; a secret has no default.
 fn json_of(value: &ParamValue) -> Value {
     match value {
         ParamValue::Text(text) => json!(text),

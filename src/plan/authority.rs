@@ -15,8 +15,7 @@ use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 
 use super::Seed;
-use super::template::hex;
-use crate::base::Secret;
+use crate::base::{Secret, Sha256Digest};
 
 /// What a name in a certificate may be long, in characters (RFC 5280 appendix A, `ub-common-name`).
 const LONGEST_NAME: usize = 64;
@@ -69,7 +68,7 @@ impl Authority {
         let cert = params.self_signed(&key).map_err(AuthorityError::Certificate)?;
         Ok(Self {
             identity: Identity { cert: pem(cert.der())?, key: key.pem()? },
-            hash: format!("sha256:{}", hex(&Sha256::digest(key.subject_public_key_info()))),
+            hash: format!("sha256:{}", Sha256Digest::of(&key.subject_public_key_info())),
             issuer: Issuer::new(params, key),
         })
     }

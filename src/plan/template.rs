@@ -19,6 +19,7 @@
 //!
 //! A text that has seen a secret is one: see [`Rendered::is_secret`].
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -27,13 +28,12 @@ use base64ct::{Base64, Encoding as _};
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Object, ObjectRepr, Value, from_args};
 use minijinja::{Environment, Error, ErrorKind, State, UndefinedBehavior};
-use sha2::{Digest as _, Sha256};
 
 use super::authority::{Authority, Identity};
-use super::recipe::{Files, ParamValue, Params};
-use super::resolve::Key;
-use super::{Cluster, Node, OsFacts, Seed, host_keys};
-use crate::base::Secret;
+use super::recipe::{Files, ParamValue, Params, RecipeUse};
+use super::resolve::{Key, static_addresses};
+use super::{Cluster, Content, Node, OsFacts, Seed, host_keys};
+use crate::base::{Secret, Sha256Digest, hex};
 
 /// Steps of the template engine that one text may take: a loop over ten thousand nodes has room.
 const FUEL: u64 = 20_000_000;
@@ -44,7 +44,9 @@ const LONGEST_SECRET: usize = 256;
 pub(super) struct Renderer {
     seed: Seed,
     cluster: Value,
-    nodes: Vec<(Value, Vec<String>)>,
+    /// Shared by every text: each would copy them otherwise.
+    nodes: Arc<[(Value, Vec<RecipeUse>)]>,
+    all_nodes: Value,
     os: Value,
 }
 
@@ -70,6 +72,12 @@ pub(super) struct Rendered {
     pub(super) is_secret: bool,
 }
 
+impl Rendered {
+    pub(super) fn into_content(self) -> Content {
+        if self.is_secret { Content::secret(self.text) } else { Content::text(self.text) }
+    }
+}
+
 /// What is wrong with a template.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct TemplateError {
@@ -92,15 +100,16 @@ impl fmt::Display for TemplateError {
 
 impl Renderer {
     pub(super) fn new(cluster: &Cluster, facts: Option<&OsFacts>, seed: &Seed) -> Self {
-        let host_keys = host_keys(cluster, seed);
+        let host_keys: BTreeMap<String, String> = host_keys(cluster, seed).into_iter().collect();
         let nodes = cluster.nodes.iter().enumerate().map(|(index, node)| {
-            let words: Vec<String> = node.recipes.uses.iter().map(super::recipe::RecipeUse::word).collect();
-            let key = host_keys.iter().find(|(name, _)| *name == node.name).map(|(_, key)| key.as_str());
-            (node_value(cluster, node, index, key.unwrap_or_default(), &words), words)
+            let key = host_keys.get(&node.name).map(String::as_str).unwrap_or_default();
+            (node_value(cluster, node, index, key), node.recipes.uses.clone())
         });
+        let nodes: Arc<[_]> = nodes.collect();
         Self {
             seed: seed.clone(),
-            nodes: nodes.collect(),
+            all_nodes: nodes.iter().map(|(node, _)| node.clone()).collect(),
+            nodes,
             cluster: Value::from_pairs([
                 ("name", Value::from(&cluster.name)),
                 ("domain", Value::from(cluster.domain.clone())),
@@ -131,10 +140,10 @@ impl Renderer {
         self.add_authorities(&mut env, scope, &taint);
         env.add_filter("sh", |text: &str| shell_word(text));
         env.add_filter("base64", |text: &str| base64(text.as_bytes()));
-        env.add_filter("sha256", |text: &str| hex(&Sha256::digest(text)));
+        env.add_filter("sha256", |text: &str| Sha256Digest::of(text.as_bytes()).to_string());
         let context = Value::from_pairs([
             ("cluster", self.cluster.clone()),
-            ("nodes", self.nodes.iter().map(|(node, _)| node.clone()).collect()),
+            ("nodes", self.all_nodes.clone()),
             (
                 "node",
                 scope.node.and_then(|index| self.nodes.get(index)).map_or(Value::UNDEFINED, |n| n.0.clone()),
@@ -148,11 +157,10 @@ impl Renderer {
     }
 
     fn add_functions(&self, env: &mut Environment<'_>, scope: &Scope<'_>, taint: &Arc<AtomicBool>) {
-        let nodes = self.nodes.clone();
+        let nodes = Arc::clone(&self.nodes);
         env.add_function("nodes_with", move |word: &str| -> Value {
-            let family = format!("{word}/");
-            let has = |words: &[String]| words.iter().any(|w| w == word || w.starts_with(&family));
-            nodes.iter().filter(|(_, words)| has(words)).map(|(node, _)| node.clone()).collect()
+            let has = |uses: &[RecipeUse]| uses.iter().any(|used| used.is(word));
+            nodes.iter().filter(|(_, uses)| has(uses)).map(|(node, _)| node.clone()).collect()
         });
         env.add_function("fail", |message: String| -> Result<Value, Error> {
             Err(Error::new(ErrorKind::InvalidOperation, format!("{FAIL}{message}")))
@@ -178,7 +186,8 @@ impl Renderer {
         let (seed, recipe, taint) = (self.seed.clone(), scope.recipe.to_owned(), Arc::clone(taint));
         env.add_function("ssh_key", move |label: &str| -> Result<Value, Error> {
             let key = Key::derive(&seed, &format!("recipe {recipe} ssh {label}"), label).map_err(invalid)?;
-            Ok(KeyPair { public: key.public, private: key.private, taint: Arc::clone(&taint) }.into_value())
+            let (public, private) = (key.public, key.private);
+            Ok(Value::from_object(KeyPair { public, private, taint: Arc::clone(&taint) }))
         });
     }
 
@@ -217,12 +226,6 @@ struct KeyPair {
     public: String,
     private: Secret<String>,
     taint: Arc<AtomicBool>,
-}
-
-impl KeyPair {
-    fn into_value(self) -> Value {
-        Value::from_object(self)
-    }
 }
 
 impl Object for KeyPair {
@@ -358,8 +361,9 @@ fn texts<T: ToString>(items: &[T]) -> Value {
     items.iter().map(|item| Value::from(item.to_string())).collect()
 }
 
-fn node_value(cluster: &Cluster, node: &Node, index: usize, host_key: &str, recipes: &[String]) -> Value {
-    let addresses: Vec<String> = node.addresses.iter().map(|net| net.addr().to_string()).collect();
+fn node_value(cluster: &Cluster, node: &Node, index: usize, host_key: &str) -> Value {
+    let addresses: Vec<String> = static_addresses(node).map(|address| address.to_string()).collect();
+    let recipes: Vec<String> = node.recipes.uses.iter().map(RecipeUse::word).collect();
     let fqdn =
         cluster.domain.as_ref().map_or_else(|| node.name.clone(), |domain| format!("{}.{domain}", node.name));
     // /etc/hosts knows the nodes with an address; the others say their names themselves (mDNS).
@@ -376,7 +380,7 @@ fn node_value(cluster: &Cluster, node: &Node, index: usize, host_key: &str, reci
         ("address", Value::from(addresses.first().cloned())),
         ("addresses", texts(&addresses)),
         ("index", Value::from(index)),
-        ("recipes", texts(recipes)),
+        ("recipes", texts(&recipes)),
         ("params", Value::from_pairs(params)),
         ("host_key", Value::from(host_key)),
     ])
@@ -400,10 +404,6 @@ fn shell_word(text: &str) -> String {
         return text.to_owned();
     }
     format!("'{}'", text.replace('\'', r"'\''"))
-}
-
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// RFC 4648 §4, with padding.

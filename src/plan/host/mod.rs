@@ -86,15 +86,15 @@ pub fn host_files(
     of_recipes: &[HostFile],
 ) -> Vec<HostFile> {
     let view = View::new(cluster, facts, seed, services);
-    let mut files = vec![
-        HostFile::public("known_hosts", ssh::known_hosts(&view)),
-        HostFile::public("ssh_config", ssh::config(&view)),
-        HostFile::public("inventory.yaml", ansible::inventory(&view)),
-        HostFile::public("hosts", hosts::lines(&view)),
-        HostFile::public("prometheus/nodes.json", prometheus::targets(&view)),
-        HostFile::public("README.md", readme::text(&view, of_recipes)),
-        HostFile::public("cluster.html", page::html(&view)),
+    let texts: [String; PATHS.len()] = [
+        ssh::known_hosts(&view),
+        ssh::config(&view),
+        ansible::inventory(&view),
+        hosts::lines(&view),
+        prometheus::targets(&view),
+        readme::text(&view, of_recipes),
+        page::html(&view),
     ];
-    files.extend(of_recipes.iter().cloned());
-    files
+    let ours = PATHS.into_iter().zip(texts).map(|(path, text)| HostFile::public(path, text));
+    ours.chain(of_recipes.iter().cloned()).collect()
 }

@@ -1,5 +1,6 @@
 //! A cluster as it is seen from outside: under which names a node answers, and who may log in there.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use super::Service;
@@ -39,10 +40,11 @@ impl<'v> View<'v> {
         seed: &Seed,
         services: &'v [Service],
     ) -> Self {
+        let mut host_keys: BTreeMap<String, String> = host_keys(cluster, seed).into_iter().collect();
         let mut nodes = Vec::new();
-        for (name, host_key) in host_keys(cluster, seed) {
-            let Some(node) = cluster.nodes.iter().find(|node| node.name == name) else { continue };
-            let services = services.iter().filter(|service| service.node == name).collect();
+        for node in &cluster.nodes {
+            let Some(host_key) = host_keys.remove(&node.name) else { continue };
+            let services = services.iter().filter(|service| service.node == node.name).collect();
             nodes.push(NodeView::new(node, cluster, facts, services, host_key));
         }
         Self { cluster, facts, nodes }

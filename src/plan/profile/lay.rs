@@ -7,13 +7,13 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::super::cluster::{Cluster, FileSetting, Node};
+use super::super::cluster::{Cluster, FileSetting, Node, Settings};
 use super::super::edit::Content;
 use super::super::facts::OsFacts;
 use super::super::host::{HostFile, PATHS, Service, host_files};
 use super::super::recipe::{Files, RecipeUse};
 use super::super::seed::Seed;
-use super::super::template::{Renderer, Scope, TemplateError};
+use super::super::template::{Rendered, Renderer, Scope, TemplateError};
 use super::document::parse;
 use super::layer::{self, Layer};
 use super::reader::Reader;
@@ -56,11 +56,7 @@ impl Filler<'_> {
         };
         let shown = format!("{}/{name}", self.used.recipe.name);
         let rendered = self.renderer.render(text, &scope(&shown, self.used, Some(self.node)));
-        let rendered = rendered.map_err(|error| error.to_string())?;
-        Ok(match rendered.is_secret {
-            true => Content::secret(rendered.text),
-            false => Content::text(rendered.text),
-        })
+        rendered.map(Rendered::into_content).map_err(|error| error.to_string())
     }
 }
 
@@ -119,7 +115,7 @@ pub fn lay(cluster: &Cluster, facts: &OsFacts, seed: &Seed) -> Result<Laid, Faul
     let mut laid = cluster.clone();
     for (index, (node, shelves)) in cluster.nodes.iter().zip(&shelves).enumerate() {
         let settings = laying.settings(facts, index, node, shelves);
-        if let (Some(node), Some(settings)) = (laid.nodes.get_mut(index), settings) {
+        if let Some(node) = laid.nodes.get_mut(index) {
             node.settings = settings;
         }
     }
@@ -152,14 +148,14 @@ impl<'a> Laying<'a> {
         if faults.is_empty() { Ok(Laid { cluster, services, host_files }) } else { Err(Faults(faults)) }
     }
 
-    /// The settings of a node with its recipes under them; `None`: as they are.
+    /// The settings of a node with its recipes under them, and its templates filled in.
     fn settings(
         &mut self,
         facts: &OsFacts,
         index: usize,
         node: &'a Node,
         shelves: &'a [Shelved],
-    ) -> Option<super::super::cluster::Settings> {
+    ) -> Settings {
         let mut settings = node.settings.clone();
         if let Some(own) = node.recipes.layer.as_deref().filter(|_| !node.recipes.uses.is_empty()) {
             let mut under = Layer::default();
@@ -187,7 +183,7 @@ impl<'a> Laying<'a> {
         for file in &mut settings.files {
             self.fill_own(file, index, node);
         }
-        Some(settings)
+        settings
     }
 
     /// What one file of a recipe says of a node.
@@ -287,10 +283,10 @@ impl<'a> Laying<'a> {
         let scope =
             Scope { name: &name, recipe: "", part: None, params: None, files: None, node: Some(index) };
         match self.renderer.render(&template.text, &scope) {
-            Ok(rendered) if rendered.is_secret || file.content.is_secret() => {
-                file.content = Content::secret(rendered.text);
+            Ok(rendered) => {
+                let is_secret = rendered.is_secret || file.content.is_secret();
+                file.content = Rendered { is_secret, ..rendered }.into_content();
             }
-            Ok(rendered) => file.content = Content::text(rendered.text),
             Err(error) => {
                 let error = TemplateError { what: format!("{} (for {})", error.what, node.name), ..error };
                 self.fault_in(&template.path, &template.text, &error);
@@ -342,10 +338,6 @@ impl<'a> Laying<'a> {
                     // A file that a recipe leaves empty is not meant to be there.
                     Ok(rendered) if rendered.text.trim().is_empty() => {}
                     Ok(rendered) => {
-                        let content = match rendered.is_secret {
-                            true => Content::secret(rendered.text),
-                            false => Content::text(rendered.text),
-                        };
                         let taken = PATHS.contains(&words.path.as_str())
                             || words.path.ends_with(".img")
                             || files.iter().any(|file| file.path == words.path);
@@ -354,7 +346,7 @@ impl<'a> Laying<'a> {
                             let error = TemplateError { name: shown.clone(), line: None, what };
                             self.fault_in(&root_of(used).join("recipe.toml"), "", &error);
                         }
-                        files.push(HostFile::of_recipe(&words.path, content));
+                        files.push(HostFile::of_recipe(&words.path, rendered.into_content()));
                     }
                     Err(error) => self.fault_in(&root_of(used).join(&words.template), text, &error),
                 }

@@ -39,8 +39,7 @@ impl ClusterKeys {
     pub(super) fn derive(cluster: &Cluster, seed: &Seed) -> Self {
         let mut keys = Self { host: BTreeMap::new(), user: BTreeMap::new(), problem: None };
         for Node { name, .. } in &cluster.nodes {
-            let host = Key::derive(seed, &format!("host-key ed25519 {name}"), &format!("root@{name}"));
-            keys.note(|keys| &mut keys.host, name, host);
+            keys.note(|keys| &mut keys.host, name, host_key(seed, name));
             if cluster.ssh_between_nodes {
                 let user =
                     Key::derive(seed, &format!("user-key ed25519 {name}"), &format!("cardpress@{name}"));
@@ -68,7 +67,10 @@ impl ClusterKeys {
 /// The public host key of every node in the order of the cluster: its name and `ssh-ed25519 AAAA…`.
 #[must_use]
 pub fn host_keys(cluster: &Cluster, seed: &Seed) -> Vec<(String, String)> {
-    let keys = ClusterKeys::derive(cluster, seed);
-    let key = |node: &Node| Some((node.name.clone(), keys.host.get(&node.name)?.public.clone()));
+    let key = |node: &Node| Some((node.name.clone(), host_key(seed, &node.name).ok()?.public));
     cluster.nodes.iter().filter_map(key).collect()
+}
+
+fn host_key(seed: &Seed, node: &str) -> Result<Key, ssh_key::Error> {
+    Key::derive(seed, &format!("host-key ed25519 {node}"), &format!("root@{node}"))
 }

@@ -11,7 +11,7 @@ use super::draft::Draft;
 use super::hosts::{BEGIN, END, without_fence};
 use super::network::{Interface, LOOKED_FOR, keyfile, netplan};
 use super::{Context, Problem};
-use crate::base::Secret;
+use crate::base::{Secret, hex};
 use crate::plan::{Content, NetworkStack, Owner, Wifi, WifiKey};
 
 const WPA: &str = "/etc/wpa_supplicant/wpa_supplicant.conf";
@@ -65,7 +65,7 @@ fn psk(key: &WifiKey, ssid: &str) -> Secret<String> {
                 &mut bytes,
             );
             debug_assert!(done.is_ok());
-            Secret::new(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+            Secret::new(hex(&bytes))
         }
     }
 }
@@ -94,11 +94,7 @@ fn supplicant(wifi: &Wifi, psk: Option<&str>, draft: &mut Draft) {
     lines.insert(settings_end.min(lines.len()), format!("country={}", wifi.country));
     // An unquoted SSID is hex digits: every byte can be said so.
     let plain = wifi.ssid.chars().all(|c| (c.is_ascii_graphic() || c == ' ') && c != '"' && c != '\\');
-    let ssid = if plain {
-        format!("\"{}\"", wifi.ssid)
-    } else {
-        wifi.ssid.bytes().map(|byte| format!("{byte:02x}")).collect()
-    };
+    let ssid = if plain { format!("\"{}\"", wifi.ssid) } else { hex(wifi.ssid.as_bytes()) };
     lines.push(BEGIN.to_owned());
     lines.push(String::from("network={"));
     lines.push(format!("\tssid={ssid}"));
