@@ -1,18 +1,72 @@
 //! `cardpress build`
 
+use std::path::PathBuf;
+
 use std::time::Instant;
 
 use anyhow::anyhow;
+use clap::{Args, ValueEnum};
 
 use crate::base::ByteLen;
-use crate::build::{self, Made, Output, Pressed};
+use crate::build::{self, Made, Output, Pressed, Shard};
 use crate::plan::NodePlan;
 use crate::sink::Packing;
 
-use super::args::{Build, Format, Global};
+use super::args::Global;
 use super::report::{Failure, plural};
-use super::subject::{Prepared, prepare, read_profile, source_date_epoch};
+use super::subject::{Prepared, Subject, prepare, read_profile, source_date_epoch};
 use super::ui::{self, Ui};
+
+#[derive(Clone, Debug, Args)]
+pub(super) struct Build {
+    #[command(flatten)]
+    pub(super) subject: Subject,
+
+    /// Where images go, in a folder named after the cluster.
+    #[arg(long, value_name = "DIR", default_value = "out")]
+    pub(super) out: PathBuf,
+
+    /// What is written; `none` presses and checks in memory only.
+    #[arg(long, value_enum, default_value_t = Format::Img)]
+    pub(super) format: Format,
+
+    /// How hard to compress, as xz, zstd and gzip count it [default: 6 for xz and gzip, 3 for zstd].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=19))]
+    pub(super) level: Option<u32>,
+
+    /// How many nodes at a time [default: one per processor, at most 8].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub(super) jobs: Option<u16>,
+
+    /// Press only part I of N: every Nth node from the Ith on. Writes manifest-I-of-N.json.
+    #[arg(long, value_name = "I/N", conflicts_with = "nodes")]
+    pub(super) shard: Option<Shard>,
+
+    /// Press nothing: join the manifests of all shards in the folder of the cluster to manifest.json.
+    #[arg(long, conflicts_with_all = ["nodes", "shard", "sha256", "format", "jobs"])]
+    pub(super) merge_manifests: bool,
+
+    /// Put the SHA-256 of each file into the manifest; reads every file once more.
+    #[arg(long)]
+    pub(super) sha256: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Format {
+    /// A raw image, as sparse as the base.
+    Img,
+    /// Compressed: `xz -dc` and Raspberry Pi Imager read it. Takes over what the base's own archive has compressed.
+    #[value(name = "img.xz")]
+    Xz,
+    /// Compressed, larger than xz and much faster.
+    #[value(name = "img.zst")]
+    Zst,
+    /// Compressed, for what reads neither.
+    #[value(name = "img.gz")]
+    Gz,
+    /// Nothing.
+    None,
+}
 
 pub(super) fn run(args: &Build, global: &Global, ui: &Ui) -> Result<(), Failure> {
     let began = Instant::now();

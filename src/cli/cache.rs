@@ -1,16 +1,58 @@
 //! `cardpress cache`
 
+use std::time::Duration;
+
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use crate::base::{ByteLen, Civil};
 use crate::source::{self, Condition, Stored};
 
-use super::args::{Cache, CacheVerb, Global, Prune};
+use super::args::Global;
 use super::report::{Failure, plural};
 use super::subject::cache_folder;
 use super::ui::{self, Ui};
+
+#[derive(Clone, Debug, Args)]
+pub(super) struct Cache {
+    #[command(subcommand)]
+    pub(super) what: CacheVerb,
+}
+
+#[derive(Clone, Debug, Subcommand)]
+pub(super) enum CacheVerb {
+    /// Show what is in the cache, the image used last first.
+    List,
+    /// Remove what was not used for long, what is too much, and what is left of downloads that nobody is at work on.
+    Prune(Prune),
+    /// Show where the cache is.
+    Path,
+    /// Read every image through; remove those that are not what they were.
+    Verify,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(super) struct Prune {
+    /// Remove images not used for so long: 30d, 12h, 90m.
+    #[arg(long, value_name = "AGE", value_parser = age)]
+    pub(super) older_than: Option<Duration>,
+
+    /// Remove the images used longest ago until the others take no more than this on the disk: 20GiB; 0 for all.
+    #[arg(long, value_name = "SIZE")]
+    pub(super) max_size: Option<ByteLen>,
+}
+
+/// A number and d, h, m or s.
+fn age(text: &str) -> Result<Duration, String> {
+    let seconds = [("d", 86_400), ("h", 3600), ("m", 60), ("s", 1)]
+        .into_iter()
+        .find_map(|(unit, seconds)| text.strip_suffix(unit)?.parse::<u64>().ok()?.checked_mul(seconds));
+    seconds
+        .map(Duration::from_secs)
+        .ok_or_else(|| format!("found `{text}`, wanted an age such as 30d, 12h or 90m"))
+}
 
 pub(super) fn run(args: &Cache, global: &Global, ui: &Ui) -> Result<(), Failure> {
     let cache = source::Cache::at(cache_folder(global)?);

@@ -1,15 +1,38 @@
 //! `cardpress check`
 
+use std::path::PathBuf;
+
+use clap::Args;
 use serde_json::{Value, json};
 
 use crate::build::check::{self, Findings, Judged, JudgedPart, Label, Verdict};
-use crate::build::disk;
+use crate::build::disk::{self, Part};
 use crate::source::Cache;
 
-use super::args::{Check, Global};
+use super::args::Global;
 use super::report::Failure;
 use super::subject::cache_folder;
 use super::ui::{self, Ui};
+
+const HELP: &str = "\
+Examples:
+  cardpress check raspios.img.xz            an image as it was downloaded
+  cardpress check out/swarm/worker1.img     one that was pressed
+  cardpress check --partition root disk.img one filesystem of it
+  cardpress check --json disk.img           every finding as data
+
+Exit status: 0 everything is sound; 1 something is not, or could not be judged; 2 usage.";
+
+#[derive(Clone, Debug, Args)]
+#[command(after_help = HELP)]
+pub(super) struct Check {
+    /// The image: .img, .img.xz, .img.gz, .img.zst, .zip, or a bare FAT or ext4 filesystem.
+    pub(super) image: PathBuf,
+
+    /// Judge only this partition: the one the firmware reads, the one Linux starts from, or one by its number.
+    #[arg(long, value_name = "boot|root|N", value_parser = super::fs::part)]
+    pub(super) partition: Option<Part>,
+}
 
 pub(super) fn run(args: &Check, global: &Global, ui: &Ui) -> Result<(), Failure> {
     let cache = Cache::at(cache_folder(global)?);

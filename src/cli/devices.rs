@@ -10,6 +10,16 @@ use super::args::Global;
 use super::report::{Failure, plural};
 use super::ui::{self, Ui};
 
+pub(super) const HELP: &str = "\
+Examples:
+  cardpress devices         what could be flashed, and what not
+  sudo cardpress devices    also what is on them, where only root may read it
+  cardpress devices --json | jq -r '.[] | select(.is_candidate) | .path'
+
+A card that the desktop mounts when it is put in has to be unmounted first: `umount /dev/sdb1`, or `udisksctl unmount \
+--block-device /dev/sdb1`. Disks that cannot be taken out are refused unless --allow-fixed-disk is given to the verb that \
+writes. On macOS and Windows this was never tried; there the reason beside a card names the command that frees it.";
+
 pub(super) fn run(global: &Global, ui: &Ui) -> Result<(), Failure> {
     let disks = disks::list().map_err(|error| Failure::Other(error.into()))?;
     let (cards, others): (Vec<&Disk>, Vec<&Disk>) = disks.iter().partition(|disk| disk.is_candidate());

@@ -1,15 +1,98 @@
 //! `cardpress export`
 
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
 use serde_json::json;
 
 use crate::build::{write_host_file, write_host_files};
 use crate::plan::profile::lay_outside;
 use crate::plan::{Cluster, HostFile};
 
-use super::args::{Export, Global, Subject};
+use super::args::Global;
 use super::report::{Failure, plural};
-use super::subject::{Opening, open_base, read_profile, seed};
+use super::subject::{Opening, Subject, open_base, read_profile, seed};
 use super::ui::{self, Ui};
+
+const HELP: &str = "\
+Examples:
+  cardpress export swarm.toml ssh-config --output ~/.ssh/swarm     then `Include ~/.ssh/swarm` at the top of ~/.ssh/config
+  cardpress export swarm.toml known-hosts >> ~/.ssh/known_hosts
+  cardpress export swarm.toml hosts | sudo tee --append /etc/hosts
+  cardpress export swarm.toml --all swarm                          all files into the folder swarm
+  cardpress export swarm.toml --all swarm --with-base              the same as `build` writes, byte for byte
+
+The Ansible inventory wants known_hosts beside it; the ssh_config stands alone. `--json` prints path and content.";
+
+#[derive(Clone, Debug, Args)]
+#[command(after_help = HELP)]
+#[command(group = clap::ArgGroup::new("extent").required(true).args(["what", "all"]))]
+pub(super) struct Export {
+    /// The profile.
+    pub(super) profile: PathBuf,
+
+    /// Which file; it goes to standard output.
+    #[arg(value_enum)]
+    pub(super) what: Option<Exported>,
+
+    /// Write it to this file instead.
+    #[arg(long, value_name = "FILE", conflicts_with = "all")]
+    pub(super) output: Option<PathBuf>,
+
+    /// Write all of them into this folder, under their own names.
+    #[arg(long, value_name = "DIR")]
+    pub(super) all: Option<PathBuf>,
+
+    /// Look into the base image as `build` does: for its account, its release, its partitions.
+    #[arg(long)]
+    pub(super) with_base: bool,
+
+    /// Look into this base image instead of the one the profile names: .img, .img.xz, .img.gz, .img.zst or .zip.
+    #[arg(long, value_name = "FILE")]
+    pub(super) image: Option<PathBuf>,
+
+    /// Look into the image in cardpress.lock beside the profile, and no other.
+    #[arg(long, conflicts_with = "image")]
+    pub(super) locked: bool,
+
+    /// Take the seed of all secrets from this file [default: .cardpress/seed beside the profile, made when
+    /// missing].
+    #[arg(long, env = "CARDPRESS_SEED_FILE", value_name = "FILE")]
+    pub(super) seed_file: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Exported {
+    /// inventory.yaml: groups from roles; with known_hosts beside it.
+    Ansible,
+    /// ssh_config: for `ssh -F` or Include.
+    SshConfig,
+    /// known_hosts: every node's host key under all its names and addresses.
+    KnownHosts,
+    /// hosts: lines for /etc/hosts.
+    Hosts,
+    /// nodes.json: targets for file_sd_configs.
+    Prometheus,
+    /// README.md: who is who, how to log in, what to do first.
+    Readme,
+    /// cluster.html: the same to look at, and labels to print.
+    Html,
+}
+
+impl Exported {
+    /// What it is called in the folder of the cluster.
+    pub(super) fn path(self) -> &'static str {
+        match self {
+            Self::Ansible => "inventory.yaml",
+            Self::SshConfig => "ssh_config",
+            Self::KnownHosts => "known_hosts",
+            Self::Hosts => "hosts",
+            Self::Prometheus => "prometheus/nodes.json",
+            Self::Readme => "README.md",
+            Self::Html => "cluster.html",
+        }
+    }
+}
 
 pub(super) fn run(args: &Export, global: &Global, ui: &Ui) -> Result<(), Failure> {
     let files = files(args, global, ui)?;

@@ -2,16 +2,38 @@
 
 use std::path::Path;
 
+use clap::Args;
 use serde_json::{Value, json};
 
 use crate::base::{ByteLen, Sha256Digest};
 use crate::build::base::{self, Base};
 use crate::plan::ImageSource;
 
-use super::args::{Fetch, Global};
+use super::args::Global;
 use super::report::Failure;
 use super::subject::{Source, read_profile};
 use super::ui::{self, Ui};
+
+const HELP: &str = "\
+Examples:
+  cardpress fetch raspios-lite-arm64             the newest; `cardpress images` shows the names
+  cardpress fetch raspios-lite-arm64@2026-06-18  this release
+  cardpress fetch swarm.toml                     what the profile names, as cardpress.lock pins it
+  cardpress fetch https://example.org/x.img.xz   checked against x.img.xz.sha256 where there is one
+
+Proxies: HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY are respected, as is the system's certificate store.";
+
+#[derive(Clone, Debug, Args)]
+#[command(after_help = HELP)]
+pub(super) struct Fetch {
+    /// Names of the catalogue, addresses, profiles.
+    #[arg(required = true, value_name = "IMAGE|PROFILE")]
+    pub(super) what: Vec<String>,
+
+    /// Of profiles, only what is in cardpress.lock.
+    #[arg(long)]
+    pub(super) locked: bool,
+}
 
 pub(super) fn run(args: &Fetch, global: &Global, ui: &Ui) -> Result<(), Failure> {
     let mut told = Vec::new();

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Context as _, anyhow};
+use clap::Args;
 use serde_json::{Value, json};
 
 use crate::base::ByteLen;
@@ -15,10 +16,68 @@ use crate::sink::disks::{self, Disk};
 use crate::sink::flash::Flashed;
 use crate::source::Cache;
 
-use super::args::{Flash, Global, Subject};
+use super::args::Global;
 use super::report::{self, Failure, plural};
-use super::subject::{Opening, cache_folder, open_base, read_profile, source_date_epoch};
+use super::subject::{Opening, Subject, cache_folder, open_base, read_profile, source_date_epoch};
 use super::ui::{self, Lane, Ui};
+
+const HELP: &str = "\
+Examples:
+  cardpress devices                                   what there is to write to
+  cardpress flash swarm.toml manager1=/dev/sdb worker1=/dev/sdc
+  cardpress flash swarm.toml --node worker1 --node worker2   one after another, as the cards are put in
+  cardpress flash --image raspios.img.xz /dev/sdb     an image as it is
+  cardpress flash --resume swarm.toml worker1=/dev/sdb       go on where one was cut off
+
+With image.grow = \"card\" in the profile the root filesystem fills its card at once, and the first boot does not have to.
+
+Exit status: 0 done; 1 failed, card untouched; 2 usage or a faulty profile; 3 refused as unsafe; 4 failed, card left \
+incomplete and without a partition table.";
+
+#[derive(Clone, Debug, Args)]
+#[command(after_help = HELP)]
+pub(super) struct Flash {
+    /// A profile, and which node goes onto which card; with --image only the cards.
+    #[arg(required = true, value_name = "PROFILE NODE=DEVICE|DEVICE")]
+    pub(super) words: Vec<String>,
+
+    /// Wait for a card to be put in, and write this node onto it; may be repeated.
+    #[arg(long = "node", value_name = "NAME")]
+    pub(super) nodes: Vec<String>,
+
+    /// Write this image, raw or packed, as it is.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["nodes", "base", "locked"])]
+    pub(super) image: Option<PathBuf>,
+
+    /// Use this base image instead of the one the profile names: .img, .img.xz, .img.gz, .img.zst or .zip.
+    #[arg(long, value_name = "FILE")]
+    pub(super) base: Option<PathBuf>,
+
+    /// Use the image in cardpress.lock beside the profile, and no other; refuse what is not in it.
+    #[arg(long, conflicts_with = "base")]
+    pub(super) locked: bool,
+
+    /// Take the seed of all secrets from this file [default: .cardpress/seed beside the profile, made when
+    /// missing].
+    #[arg(long, env = "CARDPRESS_SEED_FILE", value_name = "FILE")]
+    pub(super) seed_file: Option<PathBuf>,
+
+    /// Do not ask.
+    #[arg(long, short)]
+    pub(super) yes: bool,
+
+    /// Do not read back what was written.
+    #[arg(long)]
+    pub(super) no_verify: bool,
+
+    /// Read first, and leave what is right already: what a flash that was cut off has written.
+    #[arg(long)]
+    pub(super) resume: bool,
+
+    /// Take a disk that cannot be taken out, too: not on USB, not in a slot for cards.
+    #[arg(long)]
+    pub(super) allow_fixed_disk: bool,
+}
 
 pub(super) fn run(args: &Flash, global: &Global, ui: &Ui) -> Result<(), Failure> {
     let session = Session { args, ui, epoch_seconds: source_date_epoch()? };

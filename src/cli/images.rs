@@ -2,15 +2,68 @@
 
 use std::collections::BTreeSet;
 
+use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
 use crate::base::{ByteLen, Sha256Digest};
-use crate::source::catalogue::{Arch, Entry, Scope, Variant};
+use crate::source::catalogue::{self as list, Entry, Scope};
 
-use super::args::{Global, Images};
+use super::args::Global;
 use super::catalogue;
 use super::report::Failure;
 use super::ui::{self, Ui};
+
+const HELP: &str = "\
+Examples:
+  cardpress images                            every Raspberry Pi OS
+  cardpress images --arch arm64 --variant lite
+  cardpress images --all                      what others publish, too
+  cardpress images --json | jq -r '.[0].url'  all that is known of each
+  cardpress images --catalogue list.json      from a list of your own, or a mirror's URL
+
+Names: raspios[-oldstable][-lite|-full]-arm64|armhf[@YYYY-MM-DD]. Without lite or full it has a desktop; oldstable is the \
+release before the current one. Of what others publish, the name is made from the one they show.
+
+The user's config.toml (on Linux in ~/.config/cardpress; CARDPRESS_CONFIG names another) may say where the catalogue \
+is: catalogue = \"https://mirror.example/list.json\", or a file.";
+
+#[derive(Clone, Debug, Args)]
+#[command(after_help = HELP)]
+pub(super) struct Images {
+    /// Only images for these processors: armhf is 32-bit and runs on every Pi, arm64 is 64-bit.
+    #[arg(long, value_enum)]
+    pub(super) arch: Option<Arch>,
+
+    /// Only this much of Raspberry Pi OS.
+    #[arg(long, value_enum)]
+    pub(super) variant: Option<Variant>,
+
+    /// Also what is not Raspberry Pi OS.
+    #[arg(long)]
+    pub(super) all: bool,
+
+    /// Ask for a newer catalogue, however new the kept one is.
+    #[arg(long, conflicts_with = "offline")]
+    pub(super) refresh: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Arch {
+    /// 32-bit.
+    Armhf,
+    /// 64-bit.
+    Arm64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Variant {
+    /// No desktop.
+    Lite,
+    /// A desktop.
+    Desktop,
+    /// A desktop and recommended programs.
+    Full,
+}
 
 pub(super) fn run(args: &Images, global: &Global, ui: &Ui) -> Result<(), Failure> {
     let scope = if args.all { Scope::All } else { Scope::RaspiOs };
@@ -33,21 +86,21 @@ fn is_wanted(entry: &Entry, args: &Images) -> bool {
         && args.variant.is_none_or(|variant| entry.variant == Some(variant.into()))
 }
 
-impl From<super::args::Arch> for Arch {
-    fn from(arch: super::args::Arch) -> Self {
+impl From<Arch> for list::Arch {
+    fn from(arch: Arch) -> Self {
         match arch {
-            super::args::Arch::Armhf => Self::Armhf,
-            super::args::Arch::Arm64 => Self::Arm64,
+            Arch::Armhf => Self::Armhf,
+            Arch::Arm64 => Self::Arm64,
         }
     }
 }
 
-impl From<super::args::Variant> for Variant {
-    fn from(variant: super::args::Variant) -> Self {
+impl From<Variant> for list::Variant {
+    fn from(variant: Variant) -> Self {
         match variant {
-            super::args::Variant::Lite => Self::Lite,
-            super::args::Variant::Desktop => Self::Desktop,
-            super::args::Variant::Full => Self::Full,
+            Variant::Lite => Self::Lite,
+            Variant::Desktop => Self::Desktop,
+            Variant::Full => Self::Full,
         }
     }
 }
@@ -113,8 +166,8 @@ fn to_json(entry: &Entry) -> Value {
         "extract_len": entry.extract_len,
         "archive_sha256": digest(entry.archive_sha256),
         "image_sha256": digest(entry.image_sha256),
-        "architecture": entry.architecture.map(Arch::name),
-        "variant": entry.variant.map(Variant::name),
+        "architecture": entry.architecture.map(list::Arch::name),
+        "variant": entry.variant.map(list::Variant::name),
         "is_raspios": entry.is_raspios,
         "is_oldstable": entry.is_oldstable,
         "devices": entry.devices,

@@ -1,14 +1,35 @@
 //! `cardpress lock`
 
+use std::path::PathBuf;
+
+use clap::Args;
 use serde_json::{Value, json};
 
 use crate::build::base::{self, Locked};
 use crate::build::lock_file::{self, Pin};
 
-use super::args::{Global, Lock};
+use super::args::Global;
 use super::report::Failure;
 use super::subject::{Source, read_profile};
 use super::ui::{self, Ui};
+
+const HELP: &str = "\
+Examples:
+  cardpress lock swarm.toml            pin what is not pinned yet
+  cardpress lock --update swarm.toml   move on to what the catalogue has now
+  cardpress build --locked swarm.toml  in CI: this image or none";
+
+#[derive(Clone, Debug, Args)]
+#[command(after_help = HELP)]
+pub(super) struct Lock {
+    /// The profiles.
+    #[arg(required = true, value_name = "PROFILE")]
+    pub(super) profiles: Vec<PathBuf>,
+
+    /// Move on to the newest, however new the kept catalogue is.
+    #[arg(long)]
+    pub(super) update: bool,
+}
 
 pub(super) fn run(args: &Lock, global: &Global, ui: &Ui) -> Result<(), Failure> {
     let mut told = Vec::new();

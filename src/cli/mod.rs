@@ -8,7 +8,7 @@ mod catalogue;
 mod check;
 mod config;
 mod devices;
-mod diff;
+mod edit;
 mod export;
 mod fetch;
 mod flash;

@@ -1,14 +1,21 @@
 //! `cardpress plan`
 
+use clap::Args;
 use serde_json::json;
 
 use crate::build::EditEntry;
 
-use super::args::{Global, Plan};
-use super::diff;
+use super::args::Global;
+use super::edit;
 use super::report::Failure;
-use super::subject::{Prepared, prepare};
+use super::subject::{Prepared, Subject, prepare};
 use super::ui::{self, Ui};
+
+#[derive(Clone, Debug, Args)]
+pub(super) struct Plan {
+    #[command(flatten)]
+    pub(super) subject: Subject,
+}
 
 pub(super) fn run(args: &Plan, global: &Global, ui: &Ui) -> Result<(), Failure> {
     let Prepared { laid, opened, plans, .. } = prepare(&args.subject, false, global, ui)?;
@@ -30,7 +37,7 @@ pub(super) fn run(args: &Plan, global: &Global, ui: &Ui) -> Result<(), Failure> 
             text += &format!("  warning: {warning}\n");
         }
         for edit in &plan.edits {
-            text += &diff::show(edit, &opened.facts.tree);
+            text += &edit::show(edit, &opened.facts.tree);
         }
         text.push('\n');
     }

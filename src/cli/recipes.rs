@@ -1,17 +1,36 @@
 //! `cardpress recipes`
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::anyhow;
+use clap::Args;
 use serde_json::{Value, json};
 
 use crate::plan::profile;
 use crate::plan::{Count, ParamValue, Recipe};
 
-use super::args::{Global, Recipes};
+use super::args::Global;
 use super::report::Failure;
 use super::subject::Host;
 use super::ui::{self};
+
+const HELP: &str = "\
+Examples:
+  cardpress recipes                       every recipe, with one line
+  cardpress recipes slurm                 its parts and parameters, ready to be copied into a profile
+  cardpress recipes --profile my/rack.toml   with those in my/recipes/";
+
+/// `cardpress recipes`
+#[derive(Debug, Args)]
+#[command(after_help = HELP)]
+pub(super) struct Recipes {
+    /// The one to explain.
+    pub(super) name: Option<String>,
+
+    /// The profile whose own recipes are listed, too [default: those in ./recipes].
+    #[arg(long, value_name = "PROFILE")]
+    pub(super) profile: Option<PathBuf>,
+}
 
 pub(super) fn run(args: &Recipes, global: &Global) -> Result<(), Failure> {
     let folder =

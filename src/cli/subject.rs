@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, anyhow};
+use clap::Args;
 
 use crate::build::{self, Bases, Opened, lock_file, seed_file};
 use crate::plan::profile::{self, Laid, Surroundings};
@@ -10,10 +11,34 @@ use crate::plan::{Cluster, NodePlan, Seed};
 use crate::source::catalogue::Place;
 use crate::source::{Cache, Client, Patience, Tools};
 
-use super::args::{Global, Subject};
+use super::args::Global;
 use super::catalogue;
 use super::report::Failure;
 use super::ui::Ui;
+
+/// What `build` and `plan` share.
+#[derive(Clone, Debug, Args)]
+pub(super) struct Subject {
+    /// The profile.
+    pub(super) profile: PathBuf,
+
+    /// Only this node; may be repeated.
+    #[arg(long = "node", value_name = "NAME")]
+    pub(super) nodes: Vec<String>,
+
+    /// Use this base image instead of the one the profile names: .img, .img.xz, .img.gz, .img.zst or .zip.
+    #[arg(long, value_name = "FILE")]
+    pub(super) image: Option<PathBuf>,
+
+    /// Use the image in cardpress.lock beside the profile, and no other; refuse what is not in it.
+    #[arg(long, conflicts_with = "image")]
+    pub(super) locked: bool,
+
+    /// Take the seed of all secrets from this file [default: .cardpress/seed beside the profile, made when
+    /// missing].
+    #[arg(long, env = "CARDPRESS_SEED_FILE", value_name = "FILE")]
+    pub(super) seed_file: Option<PathBuf>,
+}
 
 /// A profile brought together with its base image.
 pub(super) struct Prepared {

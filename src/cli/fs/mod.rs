@@ -6,22 +6,60 @@ mod words;
 
 use std::ffi::OsString;
 use std::io::{self, Read as _, Write as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, anyhow};
+use clap::Args;
 
 use crate::base::Interrupt;
 use crate::build;
 use crate::build::disk::{Disk, FileKind, Input, Part, Timestamp, Tree};
 use crate::source::Cache;
 
-use super::args::{Fs, Global};
+use super::args::Global;
 use super::report::Failure;
 use super::subject::{cache_folder, source_date_epoch};
 use super::ui::Ui;
 use grammar::Command;
 use show::Screen;
+
+const HELP: &str = "\
+Commands, one as arguments or one a line of a script (POSIX shell quoting, # comments):
+  ls [-l] [-R] PATH          cat PATH                 get PATH LOCAL          put LOCAL PATH
+  append LOCAL PATH          write-at OFFSET LOCAL PATH                       truncate SIZE PATH
+  mkdir [-p] PATH            rm [-r] PATH             mv OLD NEW              ln [-s] TARGET PATH
+  chmod OCTAL PATH           chown UID:GID PATH       touch [-d @SECONDS] PATH
+  stat [--json] PATH         xattr get|set|rm PATH NAME [VALUE]               df
+  grow SIZE                  set-uuid UUID            set-label TEXT          mkfs ext4|fat32 (bare file)
+
+PATH begins with / and is as the running system sees it: /boot/firmware/cmdline.txt is on the boot partition if the \
+image's fstab says so. `put` onto an existing file keeps owner, mode and extended attributes except \
+security.capability; a new file is 0644, a new directory 0755, both root's. Times are SOURCE_DATE_EPOCH when set, \
+else the clock's. SIZE is the new length of the image, as 8GiB. NEW is the whole new name, also when it is a directory.
+
+Exit status: 0 done; 1 failed, image untouched; 2 a command that is none; 3 in use by another process, or refused; \
+4 the disk failed while the image was written: the next command on it finishes the changes.";
+
+#[derive(Clone, Debug, Args)]
+#[command(after_help = HELP)]
+pub(super) struct Fs {
+    /// A disk image, or a filesystem without a partition table.
+    pub(super) image: PathBuf,
+
+    /// Only this partition, whose root is then `/`: boot, root or a number [default: all, as the running system
+    /// sees them].
+    #[arg(long, value_name = "boot|root|N", value_parser = super::fs::part)]
+    pub(super) partition: Option<Part>,
+
+    /// Run the commands of this file, `-` for standard input: all of them, or none when one fails.
+    #[arg(long, value_name = "FILE", conflicts_with = "command", required_unless_present = "command")]
+    pub(super) script: Option<PathBuf>,
+
+    /// One command with its words.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "COMMAND")]
+    pub(super) command: Vec<OsString>,
+}
 
 /// A script is read whole; one that is longer is something else.
 const SCRIPT_LIMIT_BYTES: u64 = 16 << 20;
