@@ -15,6 +15,7 @@ mod error;
 mod facts;
 pub mod flash;
 mod host_files;
+pub mod in_place;
 mod layout;
 pub mod lock_file;
 mod manifest;
@@ -31,7 +32,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::block::{FileDevice, Overlay};
+use crate::block::{FileDevice, Overlay, ReadAt};
 use crate::plan::profile::{Laid, lay};
 use crate::plan::{Cluster, NodePlan, OsFacts, Seed, grown_len, more_paths, resolve, wanted_paths};
 use crate::source::BaseImage;
@@ -40,7 +41,7 @@ pub use base::Bases;
 pub use error::Error;
 pub use host_files::{write_host_file, write_host_files};
 pub use manifest::{EditEntry, FileEntry, Manifest, NodeEntry};
-pub use press::{Made, Output, Pressed, press};
+pub use press::{Made, Output, Pressed, press, press_alone};
 pub use shard::{Shard, merge_manifests};
 
 use layout::{Layout, slice};
@@ -83,14 +84,25 @@ pub fn open(cluster: &Cluster, seed: &Seed, bases: &Bases<'_>) -> Result<(Opened
     let device = FileDevice::new(base.file.try_clone().map_err(host)?).map_err(host)?;
     let device = Arc::new(device);
     let layout = Layout::read(&device)?;
+    let (facts, laid) = survey(&device, &layout, cluster, seed)?;
+    Ok((Opened { name, base, device, layout, facts }, laid))
+}
+
+/// Asks the image on `device` what it is, and lays the recipes of `cluster` that depend on it.
+fn survey<B: ReadAt>(
+    device: B,
+    layout: &Layout,
+    cluster: &Cluster,
+    seed: &Seed,
+) -> Result<(OsFacts, Laid), Error> {
     // Reading facts writes nothing, but both filesystems open for writing: what could not be pressed later is
     // refused here, before any node is begun.
-    let overlay = Overlay::new(Arc::clone(&device));
+    let overlay = Overlay::new(device);
     let boot = slice(&overlay, &layout.boot)?;
     let root = slice(&overlay, &layout.root)?;
-    let mut system = System::open(&layout, &boot, &root, None)?;
+    let mut system = System::open(layout, &boot, &root, None)?;
     let paths = wanted_paths(cluster);
-    let mut facts = facts::read(&mut system, &layout, base.len_bytes, &paths)?;
+    let mut facts = facts::read(&mut system, layout, overlay.len_bytes(), &paths)?;
     let laid = lay(cluster, &facts, seed).map_err(|faults| Error::Recipes(Box::new(faults)))?;
     // Recipes may look at more; a unit may take along another, which takes along a third.
     let mut asked: BTreeSet<_> = paths.into_iter().collect();
@@ -102,7 +114,7 @@ pub fn open(cluster: &Cluster, seed: &Seed, bases: &Bases<'_>) -> Result<(Opened
         }
         facts::read_more(&mut system, &mut facts.tree, &more)?;
     }
-    Ok((Opened { name, base, device, layout, facts }, laid))
+    Ok((facts, laid))
 }
 
 /// Decides what every node will be.

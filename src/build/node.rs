@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::base::{ChunkDigests, Interrupt, Sha256Digest};
 use crate::block::{Extent, FileDevice, Overlay, ReadAt};
-use crate::plan::{Action, NodePlan};
+use crate::plan::NodePlan;
 
 use super::apply::apply;
 use super::layout::Layout;
@@ -17,7 +17,7 @@ use super::{Error, Opened};
 /// An image that is nowhere yet.
 pub(super) struct Node<'n> {
     opened: &'n Opened,
-    plan: &'n NodePlan,
+    pub(super) plan: &'n NodePlan,
     pub(super) overlay: Rc<Overlay<Arc<FileDevice>>>,
     /// Where its partitions are.
     layout: Layout,
@@ -65,14 +65,6 @@ impl<'n> Node<'n> {
     pub(super) fn mapped_extents(&self) -> Result<Vec<Extent>, Error> {
         let chunks = mapped_chunks(self.overlay.as_ref(), &self.layout.table)?;
         Ok(mapped::extents(&chunks, self.overlay.len_bytes()))
-    }
-
-    /// Does it hold passwords, keys or the like?
-    pub(super) fn is_secret(&self) -> bool {
-        self.plan
-            .edits
-            .iter()
-            .any(|edit| matches!(&edit.action, Action::WriteFile { content, .. } if content.is_secret()))
     }
 }
 

@@ -26,6 +26,8 @@ pub struct Output {
     pub folder: Option<PathBuf>,
     /// Compressed in this format, at this level; `None` writes raw images.
     pub packing: Option<(Packing, u32)>,
+    /// What the image is called, where one node is pressed alone. `None`: `NODE.img`, with the ending of the packing.
+    pub name: Option<String>,
     /// How many nodes at a time; 0 counts as 1.
     pub jobs: usize,
     /// The plans are this part of all nodes; its manifest is one of several then.
@@ -119,6 +121,25 @@ pub fn press(
     Ok((manifest, pressed))
 }
 
+/// Presses the one node of `plans` as `output.name` in `output.folder`, which must be there, and tells of it nowhere.
+///
+/// # Errors
+/// As for [`press`].
+pub fn press_alone(
+    opened: &Opened,
+    plan: &NodePlan,
+    output: &Output,
+    progress: &dyn Progress,
+    interrupt: &Interrupt,
+) -> Result<Pressed, Error> {
+    check_room(opened, std::slice::from_ref(plan), output)?;
+    progress.start("pressing", Some(opened.image_len(plan)));
+    let pressed = packer(opened, output)
+        .and_then(|packer| press_one(opened, plan, packer.as_ref(), output, progress, interrupt));
+    progress.finish();
+    pressed
+}
+
 /// What compresses, for all nodes.
 fn packer(opened: &Opened, output: &Output) -> Result<Option<Packer>, Error> {
     let (Some(folder), Some((packing, level))) = (&output.folder, output.packing) else { return Ok(None) };
@@ -160,6 +181,9 @@ fn check_room(opened: &Opened, plans: &[NodePlan], output: &Output) -> Result<()
 }
 
 fn file_name(plan: &NodePlan, output: &Output) -> String {
+    if let Some(name) = &output.name {
+        return name.clone();
+    }
     let suffix = match output.packing {
         None => "",
         Some((Packing::Xz, _)) => ".xz",
@@ -234,7 +258,9 @@ fn press_one(
 ) -> Result<Pressed, Error> {
     interrupt.check()?;
     let node = Node::make(opened, plan, output.epoch_seconds, interrupt)?;
-    let names = [file_name(plan, output), format!("{}.bmap", plan.node)];
+    let image = file_name(plan, output);
+    let stem = image.split_once(".img").map_or(image.as_str(), |(stem, _)| stem);
+    let names = [image.clone(), format!("{stem}.bmap")];
     let mut written = None;
     match &output.folder {
         None => {
@@ -260,7 +286,7 @@ fn press_one(
         len_bytes: node.overlay.len_bytes(),
         digest: node.digests.root().to_string(),
         sha256: sha256.map(|digest| digest.to_string()),
-        secret: node.is_secret(),
+        secret: node.plan.is_secret(),
         edits: plan.edits.iter().map(EditEntry::from).collect(),
         warnings: plan.warnings.clone(),
     };
@@ -317,7 +343,7 @@ impl Target<'_> {
 
     fn options(&self, node: &Node<'_>) -> sink::Options<'_> {
         sink::Options {
-            secret: node.is_secret(),
+            secret: node.plan.is_secret(),
             reflink: true,
             interrupt: self.interrupt,
             progress: self.progress,
@@ -334,7 +360,7 @@ impl Target<'_> {
             _ => {}
         }
         commit().map_err(self.failed())?;
-        let mode = if node.is_secret() { 0o600 } else { 0o644 };
+        let mode = if node.plan.is_secret() { 0o600 } else { 0o644 };
         let failed = |source| Error::Sink { path: self.bmap.to_owned(), source: Box::new(source) };
         sink::write_atomically(self.bmap, bmap.as_bytes(), mode).map_err(failed)
     }

@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand};
 use super::build::Build;
 use super::cache::Cache;
 use super::check::Check;
+use super::customize::Customize;
 use super::export::Export;
 use super::fetch::Fetch;
 use super::flash::Flash;
@@ -103,6 +104,12 @@ pub(super) enum Command {
     /// then read back from the medium. Until the last moment a card has no partition table: pulled out half-way, it
     /// does not half-boot.
     Flash(Flash),
+    /// Make one image or card to measure, without a profile.
+    ///
+    /// Everything that a profile can say of a node, as flags: name, address, users and keys, Wi-Fi, files, packages,
+    /// first-boot scripts. Writes a new image, a card, or changes a raw image in place, with the same care as `build` and
+    /// `flash`: no root, read back and compared, whole or not at all.
+    Customize(Box<Customize>),
     /// List the recipes, or explain one: what it does, its parts and parameters.
     ///
     /// A recipe says what a piece of software needs on a node: `recipes = ["docker"]` in `[defaults]`, a role or a node.

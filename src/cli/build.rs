@@ -107,6 +107,7 @@ pub(super) fn run(args: &Build, global: &Global, ui: &Ui) -> Result<(), Failure>
     let output = Output {
         folder: folder.clone(),
         packing,
+        name: None,
         jobs: args.jobs.map_or(processors, usize::from),
         shard: args.shard,
         whole_sha256: args.sha256,

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::base::ByteLen;
 use crate::build;
 use crate::build::flash::{self, Finished, Job, Onto, What};
-use crate::plan::Cluster;
+use crate::plan::{Cluster, NodePlan};
 use crate::sink::card::{self, Card};
 use crate::sink::disks::{self, Disk};
 use crate::sink::flash::Flashed;
@@ -34,7 +34,7 @@ With image.grow = \"card\" in the profile the root filesystem fills its card at 
 Exit status: 0 done; 1 failed, card untouched; 2 usage or a faulty profile; 3 refused as unsafe; 4 failed, card left \
 incomplete and without a partition table.";
 
-#[derive(Clone, Debug, Args)]
+#[derive(Clone, Debug, Default, Args)]
 #[command(after_help = HELP)]
 pub(super) struct Flash {
     /// A profile, and which node goes onto which card; with --image only the cards.
@@ -98,6 +98,25 @@ pub(super) fn run(args: &Flash, global: &Global, ui: &Ui) -> Result<(), Failure>
         }
     }
     last.and_then(Told::into_error).map_or(Ok(()), |error| Err(Failure::Other(error)))
+}
+
+/// Writes the one node of a profile that `open` opens onto `device`, which is looked at first.
+pub(super) fn flash_one(
+    args: &Flash,
+    node: &str,
+    device: &Path,
+    open: impl FnOnce() -> Result<Opening, Failure>,
+    ui: &Ui,
+) -> Result<(Opening, NodePlan), Failure> {
+    let session = Session { args, ui, epoch_seconds: source_date_epoch()? };
+    let chosen = session.look_at(vec![(node.to_owned(), device.to_owned())])?;
+    let base = open()?;
+    let (told, plans) = session.flash_nodes(&base, chosen)?;
+    if let Some(error) = told.into_iter().find_map(Told::into_error) {
+        return Err(Failure::Other(error));
+    }
+    let plan = plans.into_iter().next().ok_or_else(|| anyhow!("there is nothing to do"))?;
+    Ok((base, plan))
 }
 
 /// One call of the verb.
@@ -164,7 +183,7 @@ impl Session<'_> {
         };
         let base = open_base(&subject, cluster, false, global, self.ui)?;
         if self.args.nodes.is_empty() {
-            return self.flash_nodes(&base, chosen);
+            return Ok(self.flash_nodes(&base, chosen)?.0);
         }
         let mut told = Vec::new();
         for name in &self.args.nodes {
@@ -172,7 +191,7 @@ impl Session<'_> {
             let result = self.flash_nodes(&base, vec![chosen]);
             // What was done before is not lost from sight when the next one is refused.
             match result {
-                Ok(more) => told.extend(more),
+                Ok((more, _)) => told.extend(more),
                 Err(failure) if told.is_empty() => return Err(failure),
                 Err(failure) => {
                     report::report(&failure);
@@ -183,15 +202,20 @@ impl Session<'_> {
         Ok(told)
     }
 
-    fn flash_nodes(&self, base: &Opening, chosen: Vec<Chosen>) -> Result<Vec<Told>, Failure> {
+    fn flash_nodes(
+        &self,
+        base: &Opening,
+        chosen: Vec<Chosen>,
+    ) -> Result<(Vec<Told>, Vec<NodePlan>), Failure> {
         let Opening { laid, seed, opened } = base;
         let cards: Vec<(&str, u64)> =
             chosen.iter().map(|chosen| (chosen.name.as_str(), chosen.disk.len_bytes)).collect();
         let plans = flash::plan_for_cards(&laid.cluster, opened, seed, &cards)?;
         self.confirm(&chosen)?;
         let cards = self.take(chosen, |index| plans.get(index).map_or(0, |plan| opened.image_len(plan)))?;
-        let Some(first) = plans.first() else { return Ok(Vec::new()) };
-        Ok(self.write(cards, |index| What::Node(opened, plans.get(index).unwrap_or(first))))
+        let Some(first) = plans.first() else { return Ok((Vec::new(), plans)) };
+        let told = self.write(cards, |index| What::Node(opened, plans.get(index).unwrap_or(first)));
+        Ok((told, plans))
     }
 
     /// Looks what the devices are; refuses early what must not be written to.

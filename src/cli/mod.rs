@@ -7,6 +7,7 @@ mod cache;
 mod catalogue;
 mod check;
 mod config;
+mod customize;
 mod devices;
 mod edit;
 mod export;
@@ -50,6 +51,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Build(args) => build::run(args, &cli.global, &ui),
         Command::Export(args) => export::run(args, &cli.global, &ui),
         Command::Plan(args) => plan::run(args, &cli.global, &ui),
+        Command::Customize(args) => customize::run(args, &cli.global, &ui),
         Command::Recipes(args) => recipes::run(args, &cli.global),
         Command::Fs(args) => fs::run(args, &cli.global, &ui),
         Command::Flash(args) => flash::run(args, &cli.global, &ui),

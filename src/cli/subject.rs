@@ -134,7 +134,12 @@ pub(super) fn open_base(
         is_archive_wanted,
         ..Source::new(&subject.profile, subject.image.as_deref(), subject.locked, global)?
     };
-    let (opened, laid) = match build::open(&cluster, &seed, &source.bases(ui)) {
+    open_with(&source, &cluster, seed, ui)
+}
+
+/// The base image of a cluster, its recipes laid.
+pub(super) fn open_with(source: &Source, cluster: &Cluster, seed: Seed, ui: &Ui) -> Result<Opening, Failure> {
+    let (opened, laid) = match build::open(cluster, &seed, &source.bases(ui)) {
         Err(build::Error::Recipes(faults)) => return Err(Failure::Profile(*faults)),
         opened => opened?,
     };

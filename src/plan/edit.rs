@@ -17,6 +17,16 @@ pub struct NodePlan {
     pub warnings: Vec<String>,
 }
 
+impl NodePlan {
+    /// Does the node hold passwords, keys or the like?
+    #[must_use]
+    pub fn is_secret(&self) -> bool {
+        self.edits
+            .iter()
+            .any(|edit| matches!(&edit.action, Action::WriteFile { content, .. } if content.is_secret()))
+    }
+}
+
 /// One change, and the part of the profile that asked for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Edit {

@@ -2,6 +2,7 @@
 
 mod build;
 mod check;
+mod customize;
 #[cfg(target_os = "linux")]
 mod devices;
 mod export;

@@ -106,19 +106,7 @@ impl Disk {
     /// # Errors
     /// [`Error::Packed`], [`Error::Host`], [`Error::Image`], [`Error::InPlace`].
     pub fn open_to_write(path: &Path, part: Part, now: Timestamp) -> Result<Self, Error> {
-        let source_error = not_opened(path);
-        match source::format_of(path).map_err(source_error)? {
-            Format::Raw => {}
-            format => return Err(Error::Packed { path: path.to_owned(), format: format.name() }),
-        }
-        let (target, settled) = Target::open(path).map_err(in_place(path))?;
-        let notes = match settled {
-            Settled::Clean => Vec::new(),
-            Settled::Finished => vec![format!("{}: finished changes that had been cut off", path.display())],
-            Settled::Discarded => {
-                vec![format!("{}: threw away the beginning of changes that had been cut off", path.display())]
-            }
-        };
+        let (target, notes) = open_target(path)?;
         let device: Arc<dyn ReadAt + Send + Sync> = Arc::new(target.device().map_err(in_place(path))?);
         let folder = path.canonicalize().ok().and_then(|path| Some(path.parent()?.to_owned()));
         let folder = folder.unwrap_or_else(std::env::temp_dir);
@@ -272,10 +260,43 @@ impl Disk {
     /// [`Error::InPlace`]
     pub fn commit(self, interrupt: &Interrupt) -> Result<bool, Error> {
         let Some(target) = &self.target else { return Ok(false) };
-        let is_much = self.overlay.dirty_bytes() >= STRAIGHT_BYTES;
-        let spare = if is_much { spare::ranges(self.overlay.base()) } else { Vec::new() };
-        target.commit(&self.overlay, &spare, interrupt).map_err(in_place(&self.path))
+        commit_target(target, &self.path, &self.overlay, interrupt)
     }
+}
+
+/// Changes the file behind `target` to what `overlay`, which lies over it, says.
+///
+/// # Errors
+/// [`Error::InPlace`]
+pub(super) fn commit_target<B: ReadAt>(
+    target: &Target,
+    path: &Path,
+    overlay: &Overlay<B>,
+    interrupt: &Interrupt,
+) -> Result<bool, Error> {
+    let is_much = overlay.dirty_bytes() >= STRAIGHT_BYTES;
+    let spare = if is_much { spare::ranges(overlay.base()) } else { Vec::new() };
+    target.commit(overlay, &spare, interrupt).map_err(in_place(path))
+}
+
+/// Opens a raw image to be changed in place, and what the user should hear of changes that had been cut off.
+///
+/// # Errors
+/// [`Error::Packed`], [`Error::Host`], [`Error::Image`], [`Error::InPlace`].
+pub(super) fn open_target(path: &Path) -> Result<(Target, Vec<String>), Error> {
+    match source::format_of(path).map_err(not_opened(path))? {
+        Format::Raw => {}
+        format => return Err(Error::Packed { path: path.to_owned(), format: format.name() }),
+    }
+    let (target, settled) = Target::open(path).map_err(in_place(path))?;
+    let notes = match settled {
+        Settled::Clean => Vec::new(),
+        Settled::Finished => vec![format!("{}: finished changes that had been cut off", path.display())],
+        Settled::Discarded => {
+            vec![format!("{}: threw away the beginning of changes that had been cut off", path.display())]
+        }
+    };
+    Ok((target, notes))
 }
 
 /// Opens an image of any form to be read, and says whether changes of it that were cut off are read with it.
@@ -308,7 +329,7 @@ fn not_opened(path: &Path) -> impl Fn(source::Error) -> Error {
     }
 }
 
-fn in_place(path: &Path) -> impl Fn(redo::Error) -> Error {
+pub(super) fn in_place(path: &Path) -> impl Fn(redo::Error) -> Error {
     let path = path.to_owned();
     move |source| match source {
         redo::Error::Interrupted(interrupted) => Error::Interrupted(interrupted),
