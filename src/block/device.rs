@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::fs::File;
 use std::io;
 use std::path::PathBuf;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use super::host;
@@ -91,6 +92,16 @@ pub trait Device: ReadAt {
 }
 
 impl<T: ReadAt + ?Sized> ReadAt for &T {
+    fn len_bytes(&self) -> u64 {
+        (**self).len_bytes()
+    }
+
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<(), Error> {
+        (**self).read_at(offset, buf)
+    }
+}
+
+impl<T: ReadAt + ?Sized> ReadAt for Rc<T> {
     fn len_bytes(&self) -> u64 {
         (**self).len_bytes()
     }

@@ -119,6 +119,18 @@ pub(super) fn flash_one(
     Ok((base, plan))
 }
 
+/// Takes a card whose content is to change, and stay otherwise.
+pub(super) fn take_to_change(args: &Flash, device: &Path, ui: &Ui) -> Result<Card, Failure> {
+    let session = Session { args, ui, epoch_seconds: None };
+    let chosen = session.look_at(vec![(String::new(), device.to_owned())])?;
+    for Chosen { disk, .. } in &chosen {
+        ui.say(&format!("changing {disk}"));
+    }
+    session.confirm_with(&chosen, "Pulled out half-way it has to be flashed anew.")?;
+    let taken = session.take(chosen, |_| 0)?.into_iter().next();
+    Ok(taken.ok_or_else(|| anyhow!("there is nothing to do"))?.0)
+}
+
 /// One call of the verb.
 struct Session<'s> {
     args: &'s Flash,
@@ -262,13 +274,17 @@ impl Session<'_> {
         for Chosen { disk, name } in chosen {
             self.ui.say(&format!("{name} goes onto {disk}"));
         }
+        let what = if chosen.len() == 1 { "What is on it" } else { "What is on them" };
+        self.confirm_with(chosen, &format!("{what} will be lost."))
+    }
+
+    fn confirm_with(&self, chosen: &[Chosen], warning: &str) -> Result<(), Failure> {
         if self.args.yes {
             return Ok(());
         }
         let names: Vec<&str> = chosen.iter().map(|chosen| chosen.disk.name.as_str()).collect();
         let wanted = names.join(" ");
-        let what = if names.len() == 1 { "What is on it" } else { "What is on them" };
-        let question = format!("{what} will be lost. Type `{wanted}` to go on:");
+        let question = format!("{warning} Type `{wanted}` to go on:");
         let answer = self.ui.ask(&question).map_err(|error| Failure::Other(error.into()))?;
         if answer.split_whitespace().eq(names.iter().copied()) {
             return Ok(());

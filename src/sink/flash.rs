@@ -19,18 +19,20 @@
 use std::fmt;
 
 use crate::base::{Interrupt, Progress};
-use crate::block::{Extent, ReadAt};
+use crate::block::{self, Extent, ReadAt};
 use crate::sink::Medium;
 
 mod bulk;
 mod error;
 mod layout;
 mod probe;
+mod reader;
 mod target;
 
 pub use error::{Error, Failed, Left};
 
-use layout::{Layout, end_of, read_image};
+use layout::{HEAD_LEN, Layout, end_of, read_image};
+pub use reader::Reader;
 use target::{Buffer, Target};
 
 /// How an image is brought onto a card.
@@ -112,12 +114,80 @@ pub fn flash(
     flash_in(SHAPE, medium, image, mapped, options)
 }
 
+/// Changes a card to what `image` says, which is an overlay over the card itself: writes the `dirty` ranges, and nothing
+/// else but the first MiB, in the order of [`flash()`]. Pulled out half-way, the card has no partition table; so from the
+/// first write on it cannot be stopped.
+///
+/// # Errors
+/// As for [`flash()`].
+pub fn patch(
+    medium: &dyn Medium,
+    image: &dyn ReadAt,
+    dirty: &[Extent],
+    options: Options<'_>,
+) -> Result<Flashed, Failed> {
+    let untouched = |error: Error| Failed { left: Left::Untouched, error };
+    options.interrupt.check().map_err(|interrupted| untouched(interrupted.into()))?;
+    // Read before it is zeroed on the card.
+    let mut head = vec![0; usize::try_from(HEAD_LEN.min(image.len_bytes())).unwrap_or(0)];
+    image.read_at(0, &mut head).map_err(|error| untouched(error.into()))?;
+    let head_len = head.len() as u64;
+    let body = dirty.iter().filter(|extent| end_of(**extent) > head_len).map(|extent| {
+        let offset = extent.offset.max(head_len);
+        Extent { offset, len_bytes: end_of(*extent) - offset }
+    });
+    let mapped: Vec<Extent> =
+        std::iter::once(Extent { offset: 0, len_bytes: head_len }).chain(body).collect();
+    let never = Interrupt::default();
+    let options = Options { interrupt: &never, resume: false, ..options };
+    run(SHAPE, medium, &WithHead { head, image }, &mapped, options, Manner::Patch)
+}
+
+/// An image whose start is in memory.
+struct WithHead<'i> {
+    head: Vec<u8>,
+    image: &'i dyn ReadAt,
+}
+
+impl ReadAt for WithHead<'_> {
+    fn len_bytes(&self) -> u64 {
+        self.image.len_bytes()
+    }
+
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<(), block::Error> {
+        let held = usize::try_from(offset).ok().and_then(|start| self.head.get(start..)).unwrap_or(&[]);
+        let (from_head, rest) = buf.split_at_mut(held.len().min(buf.len()));
+        from_head.copy_from_slice(&held[..from_head.len()]);
+        if rest.is_empty() { Ok(()) } else { self.image.read_at(offset + from_head.len() as u64, rest) }
+    }
+}
+
+/// What a card holds beforehand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Manner {
+    /// Nothing that is to stay.
+    Flash,
+    /// All that is not written.
+    Patch,
+}
+
 fn flash_in(
     shape: Shape,
     medium: &dyn Medium,
     image: &dyn ReadAt,
     mapped: &[Extent],
     options: Options<'_>,
+) -> Result<Flashed, Failed> {
+    run(shape, medium, image, mapped, options, Manner::Flash)
+}
+
+fn run(
+    shape: Shape,
+    medium: &dyn Medium,
+    image: &dyn ReadAt,
+    mapped: &[Extent],
+    options: Options<'_>,
+    manner: Manner,
 ) -> Result<Flashed, Failed> {
     let untouched = |error| Failed { left: Left::Untouched, error };
     let layout =
@@ -128,7 +198,7 @@ fn flash_in(
     let before = target.read(0, first.bytes_mut()).is_ok().then_some(first);
     options.interrupt.check().map_err(|interrupted| untouched(interrupted.into()))?;
 
-    let mut flash = Flash { target, layout, image, options, shape, before, stage: Stage::Removing };
+    let mut flash = Flash { target, layout, image, options, shape, manner, before, stage: Stage::Removing };
     flash.run().map_err(|error| Failed { left: flash.clean_up(), error })
 }
 
@@ -151,6 +221,7 @@ struct Flash<'f> {
     image: &'f dyn ReadAt,
     options: Options<'f>,
     shape: Shape,
+    manner: Manner,
     /// The first block as it was.
     before: Option<Buffer>,
     stage: Stage,
@@ -159,10 +230,12 @@ struct Flash<'f> {
 impl Flash<'_> {
     fn run(&mut self) -> Result<Flashed, Error> {
         self.remove_table()?;
-        for extent in &self.layout.tail {
-            self.target.zero(*extent)?;
+        if self.manner == Manner::Flash {
+            for extent in &self.layout.tail {
+                self.target.zero(*extent)?;
+            }
+            probe::probe(&self.target, &self.layout, self.options)?;
         }
-        probe::probe(&self.target, &self.layout, self.options)?;
 
         let extents = self.layout.pieces(self.shape.piece_len);
         let body_bytes = extents.iter().map(|extent| extent.len_bytes).sum();
@@ -174,7 +247,11 @@ impl Flash<'_> {
         let mut rewritten = Vec::new();
         if options.verify {
             // It was zero when the body began: whatever is there now was to go elsewhere.
-            let strays = self.target.differing(0, Buffer::of(self.layout.head_len).bytes());
+            let zero_len = match self.manner {
+                Manner::Flash => self.layout.head_len,
+                Manner::Patch => self.target.block_len() as u64,
+            };
+            let strays = self.target.differing(0, Buffer::of(zero_len).bytes());
             if !strays.is_empty() {
                 return Err(Error::Unverified { extents: strays, rewrites: 0 });
             }

@@ -1,6 +1,7 @@
 //! What a flash writes to: a card, or in tests something that fails on purpose.
 
 use std::io;
+use std::sync::Arc;
 
 /// A block device. Reads and writes pass by the page cache: what is read comes from the medium, and what was written
 /// may be lost until the next [`Self::sync`].
@@ -31,6 +32,28 @@ pub trait Medium: Sync {
     /// # Errors
     /// What the system says. What was written since the last sync may or may not be there.
     fn sync(&self) -> io::Result<()>;
+}
+
+impl<M: Medium + ?Sized + Send> Medium for Arc<M> {
+    fn len_bytes(&self) -> u64 {
+        (**self).len_bytes()
+    }
+
+    fn block_len(&self) -> usize {
+        (**self).block_len()
+    }
+
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<usize> {
+        (**self).write_at(offset, bytes)
+    }
+
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
+        (**self).read_at(offset, buf)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        (**self).sync()
+    }
 }
 
 /// Addresses that suit every device for direct I/O: a page.

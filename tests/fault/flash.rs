@@ -342,3 +342,50 @@ fn a_card_that_fails_half_way_is_left_without_a_table_while_the_other_is_finishe
     holds(&contents(&good), &world, "n2");
     assert_eq!(unmounted, Ok(()), "{} stays mounted", small.path().display());
 }
+
+#[test]
+fn a_flashed_card_is_customized_in_place_and_only_what_changes_is_written() {
+    if !may_attach() {
+        return;
+    }
+    let world = World::new();
+    world.write("cluster.toml", &profile(&NODES[..1], ""));
+    let card = used_card(CARD_LEN + 40 * MIB);
+    flash(&world, &["cluster.toml", &format!("n1={}", text(card.path()))]).succeeded();
+    let before = contents(&card);
+    let words = ["customize", text(card.path()), "--in-place", "--hostname", "after", "--grow", "card"];
+    let run = world.run(&words);
+    assert_eq!((run.status, run.err.contains("--allow-fixed-disk")), (3, true), "{}", run.err);
+    let run = world.run(&[&words[..], &["--allow-fixed-disk"]].concat());
+    assert_eq!((run.status, run.err.contains("nothing was written")), (3, true), "{}", run.err);
+    assert!(contents(&card) == before, "a card that was refused has changed");
+    world.run(&[&words[..], &["--allow-fixed-disk", "--yes"]].concat()).succeeded();
+    is_sound(&card);
+    let after = contents(&card);
+    let differing =
+        before.chunks(4096).zip(after.chunks(4096)).filter(|(before, after)| before != after).count();
+    assert!((1..2000).contains(&differing), "{differing} blocks differ");
+    let root = partition(&card, 1);
+    let mount = Mount::new(root.path(), "ro");
+    assert_eq!(fs::read_to_string(mount.path().join("etc/hostname")).unwrap(), "after\n");
+    mount.unmount();
+}
+
+#[test]
+fn customize_writes_a_card_with_the_guards_of_flashing() {
+    if !may_attach() {
+        return;
+    }
+    let world = World::new();
+    let card = used_card(CARD_LEN);
+    let base = small_base();
+    let words = ["customize", text(&base), "--device", text(card.path()), "--hostname", "pi4"];
+    let run = world.run(&words);
+    assert_eq!(run.status, 3, "{}", run.err);
+    world.run(&[&words[..], &["--allow-fixed-disk", "--yes"]].concat()).succeeded();
+    is_sound(&card);
+    let root = partition(&card, 1);
+    let mount = Mount::new(root.path(), "ro");
+    assert_eq!(fs::read_to_string(mount.path().join("etc/hostname")).unwrap(), "pi4\n");
+    mount.unmount();
+}

@@ -10,7 +10,7 @@ use clap::{ArgGroup, Args, ValueEnum};
 use serde_json::{Value, json};
 
 use crate::base::ByteLen;
-use crate::build::in_place::InPlace;
+use crate::build::in_place::{How, InPlace};
 use crate::build::{self, EditEntry, Output};
 use crate::plan::profile::{Faults, Laid, load};
 use crate::plan::{Cluster, NodePlan, Seed, host_keys};
@@ -59,7 +59,8 @@ pub(super) struct Customize {
     #[arg(long, value_name = "DEVICE", help_heading = "What comes of it")]
     device: Option<PathBuf>,
 
-    /// Change IMAGE itself, a raw image: whole or not at all, also when the power goes.
+    /// Change IMAGE itself, a raw image: whole or not at all, also when the power goes. Or a card, /dev/sdb: only what
+    /// changes is written; pulled out half-way, it has to be flashed anew.
     #[arg(long, help_heading = "What comes of it")]
     in_place: bool,
 
@@ -72,15 +73,15 @@ pub(super) struct Customize {
     force: bool,
 
     /// Do not ask before a card is written.
-    #[arg(long, short, requires = "device", help_heading = "What comes of it")]
+    #[arg(long, short, help_heading = "What comes of it")]
     yes: bool,
 
     /// Do not read a card back.
-    #[arg(long, requires = "device", help_heading = "What comes of it")]
+    #[arg(long, help_heading = "What comes of it")]
     no_verify: bool,
 
     /// Take a disk that cannot be taken out, too.
-    #[arg(long, requires = "device", help_heading = "What comes of it")]
+    #[arg(long, help_heading = "What comes of it")]
     allow_fixed_disk: bool,
 
     /// Take the seed of all secrets from this file [default: a new one; with --save-profile .cardpress/seed beside it].
@@ -435,27 +436,33 @@ impl Session<'_> {
     }
 
     fn to_card(&self, cluster: Cluster, seed: Seed, device: &Path) -> Result<Value, Failure> {
-        let flash = Flash {
+        let node = cluster.nodes.first().map(|node| node.name.clone()).unwrap_or_default();
+        let open = || self.open(&cluster, seed, false);
+        let (opening, plan) = flash::flash_one(&self.flash_options(), &node, device, open, self.ui)?;
+        Ok(self.told(device, &opening.laid, &opening.seed, &plan))
+    }
+
+    fn flash_options(&self) -> Flash {
+        Flash {
             yes: self.args.yes,
             no_verify: self.args.no_verify,
             allow_fixed_disk: self.args.allow_fixed_disk,
             ..Flash::default()
-        };
-        let node = cluster.nodes.first().map(|node| node.name.clone()).unwrap_or_default();
-        let open = || self.open(&cluster, seed, false);
-        let (opening, plan) = flash::flash_one(&flash, &node, device, open, self.ui)?;
-        Ok(self.told(device, &opening.laid, &opening.seed, &plan))
+        }
     }
 
     fn in_place(&self, cluster: &Cluster, seed: &Seed) -> Result<Value, Failure> {
         let file = Path::new(&self.args.image);
-        if !file.exists() {
-            return Err(Failure::Usage(anyhow!(
-                "--in-place changes a file, and `{}` is none",
-                self.args.image
-            )));
-        }
-        let (image, laid) = match InPlace::open(file, cluster, seed) {
+        let found = std::fs::metadata(file).with_context(|| {
+            format!("--in-place changes a file or a card: cannot look at `{}`", file.display())
+        })?;
+        let opened = if found.is_file() || found.is_dir() {
+            InPlace::open_file(file, cluster, seed)
+        } else {
+            let card = flash::take_to_change(&self.flash_options(), file, self.ui)?;
+            InPlace::open_card(card, cluster, seed)
+        };
+        let (image, laid) = match opened {
             Err(build::Error::Recipes(faults)) => return Err(in_flags(&self.written, *faults)),
             opened => opened?,
         };
@@ -464,9 +471,15 @@ impl Session<'_> {
         }
         let plans = image.plan(&laid.cluster, seed).map_err(in_flags_alone)?;
         let plan = self.only(&plans)?;
-        let dirty_bytes = image.press(plan, self.epoch_seconds, &self.ui.interrupt)?;
+        let how = How {
+            epoch_seconds: self.epoch_seconds,
+            verify: !self.args.no_verify,
+            progress: self.ui,
+            interrupt: &self.ui.interrupt,
+        };
+        let dirty_bytes = image.press(plan, how)?;
         self.ui.say(&format!("changed {} of {}", ByteLen(dirty_bytes), file.display()));
-        if plan.is_secret() && may_others_read(file) {
+        if found.is_file() && plan.is_secret() && may_others_read(file) {
             self.ui.say(&format!("warning: {} holds secrets now, and others may read it", file.display()));
         }
         Ok(self.told(file, &laid, seed, plan))

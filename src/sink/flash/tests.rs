@@ -6,6 +6,7 @@ use crate::block::Memory;
 mod capacity;
 mod cuts;
 mod faults;
+mod patch;
 mod resume;
 mod whole;
 
