@@ -283,6 +283,12 @@ pub enum Error {
         /// How it is packed.
         format: &'static str,
     },
+    /// No machine of the emulator can start it.
+    #[error("found nothing that an emulated machine can start; wanted {}", tried.join(", or "))]
+    NotBootable {
+        /// What was looked for.
+        tried: Vec<String>,
+    },
     /// Neither a partition table nor a filesystem.
     #[error("{} holds neither a partition table nor an ext4 or FAT filesystem", path.display())]
     NoFilesystem {

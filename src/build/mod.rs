@@ -9,6 +9,7 @@
 
 mod apply;
 pub mod base;
+pub mod boot;
 pub mod check;
 pub mod disk;
 mod error;

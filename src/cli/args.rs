@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::builder::FalseyValueParser;
 use clap::{Args, Parser, Subcommand};
 
+use super::boot::Boot;
 use super::build::Build;
 use super::cache::Cache;
 use super::check::Check;
@@ -121,6 +122,10 @@ pub(super) enum Command {
     /// (.xz, .gz, .zst, .zip) and change nothing. The others change a raw image in place, all of them or none:
     /// whatever fails, and whenever the power goes, the image is as it was before or as it was to be.
     Fs(Fs),
+    /// Try a node before a card is written: start its image in QEMU.
+    ///
+    /// The console is this terminal. What the machine writes is gone when it ends; the image stays as it is.
+    Boot(Boot),
     /// Judge an image: is every structure in it sound?
     ///
     /// Looks at the partition table (MBR, or GPT and its backup), at every structure of the FAT and ext4 filesystems,

@@ -2,6 +2,7 @@
 //! talk.
 
 mod args;
+mod boot;
 mod build;
 mod cache;
 mod catalogue;
@@ -48,6 +49,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Fetch(args) => fetch::run(args, &cli.global, &ui),
         Command::Lock(args) => lock::run(args, &cli.global, &ui),
         Command::Cache(args) => cache::run(args, &cli.global, &ui),
+        Command::Boot(args) => boot::run(args, &cli.global, &ui),
         Command::Build(args) => build::run(args, &cli.global, &ui),
         Command::Export(args) => export::run(args, &cli.global, &ui),
         Command::Plan(args) => plan::run(args, &cli.global, &ui),

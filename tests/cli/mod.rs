@@ -1,5 +1,7 @@
 //! The real program in a sealed world, one file per verb.
 
+#[cfg(unix)]
+mod boot;
 mod build;
 mod check;
 mod customize;
