@@ -241,7 +241,7 @@ fn network(wishes: &Wishes) -> String {
         };
         if let Some(router) = router {
             words += &format!(",net={},host={router}", own.trunc());
-            let dns = own.hosts().filter(|host| *host != own.addr() && *host != router).last();
+            let dns = own.hosts().rev().find(|host| *host != own.addr() && *host != router);
             words += &dns.map_or_else(String::new, |dns| format!(",dns={dns}"));
             guest = own.addr().to_string();
         }

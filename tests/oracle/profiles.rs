@@ -2,10 +2,10 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use crate::support::shapes::{Shape, cut, text};
-use crate::support::tools::{must, run, tool};
+use crate::support::tools::{must, run, tool, unpacked};
 use crate::support::world::{PUBLIC_KEY, World, small_base};
 
 /// Those that ship, but for `cluster.toml`, which shows every key and means no software.
@@ -135,21 +135,6 @@ fn what_a_shipped_profile_puts_on_each_kind_of_node_is_as_it_was_read_last() {
         }
     }
     assert!(differing.is_empty(), "{}", differing.join("\n"));
-}
-
-/// Programs out of packages that `install-oracles.sh` unpacks and does not install, because they would start services.
-fn unpacked(program: &str) -> Command {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/oracles");
-    let found = ["usr/bin", "usr/sbin"].map(|dir| root.join(dir).join(program));
-    let path = found.iter().find(|path| path.exists()).map_or_else(|| PathBuf::from(program), Clone::clone);
-    let mut command = Command::new(path);
-    let lib = format!(
-        "{0}/usr/lib/{1}-linux-gnu:{0}/lib/{1}-linux-gnu:{0}/usr/libexec/sudo",
-        root.display(),
-        std::env::consts::ARCH
-    );
-    command.env("LD_LIBRARY_PATH", lib).env("LC_ALL", "C").stdin(Stdio::null());
-    command
 }
 
 #[track_caller]

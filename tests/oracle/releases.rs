@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::support::shapes::{
     EXT4_2017, EXT4_JESSIE, GPT_BOOT, GPT_ROOT, REGENERATE_UNIT, Shape, cmdline, cut, text,
 };
-use crate::support::tools::tool;
+use crate::support::tools::{tool, unpacked};
 use crate::support::world::{PUBLIC_KEY, Run, World};
 
 const INIT_RESIZE: &str = "quiet init=/usr/lib/raspi-config/init_resize.sh";
@@ -444,6 +444,14 @@ fn plain_debian_with_netplan_alone() {
         assert!(yaml.contains(wanted), "{wanted} is missing: {yaml}");
     }
     node.has_mode("/etc/netplan/90-cardpress.yaml", "0600", "0");
+    // What netplan itself makes of it: units for both interfaces.
+    let root = node.world.path("netplan");
+    node.world.write("netplan/etc/netplan/90-cardpress.yaml", &yaml);
+    let said = unpacked("generate").args(["--root-dir", text(&root)]).output().expect("run `make oracles`");
+    assert!(said.status.success(), "netplan: {}", String::from_utf8_lossy(&said.stderr));
+    let wired = std::fs::read_to_string(root.join("run/systemd/network/10-netplan-eth0.network")).unwrap();
+    assert!(wired.contains("Address=192.168.7.11/24"), "{wired}");
+    assert!(root.join("run/netplan/wpa-wlan0.conf").exists(), "netplan made nothing of the wireless net");
 }
 
 #[test]

@@ -19,9 +19,10 @@ done
 here=$(cd "$(dirname "$0")/../.." && pwd)
 oracles=$here/target/oracles
 unpack() {
-    [ -e "$oracles/.done" ] && return
+    # What is wanted may have become more since.
+    [ "$(cat "$oracles/.done" 2>/dev/null)" = "$*" ] && return
     if ! command -v apt-get >/dev/null 2>&1; then
-        echo "the tests need programs of Debian's packages docker.io, prometheus, openssh-server and sudo in $oracles" >&2
+        echo "the tests need programs of Debian's packages docker.io, prometheus, openssh-server, sudo and netplan.io in $oracles" >&2
         exit 1
     fi
     rm -rf "$oracles"
@@ -33,9 +34,13 @@ unpack() {
         dpkg-deb --extract "$deb" "$oracles"
     done
     rm -r "$oracles/debs"
-    : > "$oracles/.done"
+    echo "$*" > "$oracles/.done"
 }
-unpack docker.io prometheus openssh-server sudo libdevmapper1.02.1 libsystemd0 libwrap0
+# Debian 13 has another library for netplan, and its generator in a package of its own.
+netplan="netplan.io libnetplan0"
+if apt-cache show libnetplan1 >/dev/null 2>&1; then netplan="netplan-generator libnetplan1"; fi
+# shellcheck disable=SC2086 # two words
+unpack docker.io prometheus openssh-server sudo libdevmapper1.02.1 libsystemd0 libwrap0 libyaml-0-2 $netplan
 
 [ -n "$missing" ] || exit 0
 missing=$(printf '%s\n' $missing | sort -u | tr '\n' ' ')

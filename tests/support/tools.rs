@@ -61,6 +61,21 @@ pub(crate) fn must<I: IntoIterator<Item: AsRef<OsStr>>>(program: &str, args: I) 
     said.text
 }
 
+/// Programs out of packages that `install-oracles.sh` unpacks and does not install, because they would start services.
+pub(crate) fn unpacked(program: &str) -> Command {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/oracles");
+    let found = ["usr/bin", "usr/sbin", "usr/libexec/netplan"].map(|dir| root.join(dir).join(program));
+    let path = found.iter().find(|path| path.exists()).map_or_else(|| PathBuf::from(program), Clone::clone);
+    let mut command = Command::new(path);
+    let lib = format!(
+        "{0}/usr/lib/{1}-linux-gnu:{0}/lib/{1}-linux-gnu:{0}/usr/libexec/sudo",
+        root.display(),
+        std::env::consts::ARCH
+    );
+    command.env("LD_LIBRARY_PATH", lib).env("LC_ALL", "C").stdin(Stdio::null());
+    command
+}
+
 /// What a program that must succeed printed on standard output.
 #[track_caller]
 pub(crate) fn tool(program: &str, args: &[&str]) -> String {

@@ -298,7 +298,7 @@ fn base(image: &str) -> Result<Base<'_>, Failure> {
         Ok(Base::Url(image))
     } else if path.exists() {
         Ok(Base::Path(path))
-    } else if image.contains(['/', '\\']) || path.extension().is_some_and(|extension| is_ending(extension)) {
+    } else if image.contains(['/', '\\']) || path.extension().is_some_and(is_ending) {
         Err(Failure::Other(anyhow!("cannot read `{image}`: there is no such file")))
     } else {
         Ok(Base::Os(image))
