@@ -426,6 +426,12 @@ pub enum Error {
         /// What it should have been.
         wanted: &'static str,
     },
+    /// A device could not be looked at.
+    #[error(transparent)]
+    Disks {
+        /// Why.
+        source: Box<sink::disks::Error>,
+    },
     /// What was to be written could not be read to its end.
     #[error("cannot read what is to be written")]
     Input(#[source] std::io::Error),

@@ -133,12 +133,7 @@ fn release(system: &mut System<'_>) -> Result<Release, Error> {
         None => text(system, "/usr/lib/os-release")?
             .ok_or_else(|| Error::NotAnOs("the root partition has no /etc/os-release".to_owned()))?,
     };
-    let value = |key: &str| {
-        os_release
-            .lines()
-            .find_map(|line| line.strip_prefix(key)?.strip_prefix('='))
-            .map(|value| value.trim().trim_matches(['"', '\'']).to_owned())
-    };
+    let value = |key: &str| value_of(&os_release, key);
     let id = value("ID").unwrap_or_default();
     let pretty_name = value("PRETTY_NAME").unwrap_or_else(|| id.clone());
     if !matches!(id.as_str(), "debian" | "raspbian") {
@@ -160,7 +155,20 @@ fn release(system: &mut System<'_>) -> Result<Release, Error> {
     let by_version =
         CODENAMES.iter().find(|(known, _)| *known == version).map(|(_, name)| (*name).to_owned());
     let codename = named.or(by_version).unwrap_or_else(|| version.to_string());
-    let issue = text(system, "/etc/rpi-issue")?.unwrap_or_default();
+    let (reference, variant) = issue_of(&text(system, "/etc/rpi-issue")?.unwrap_or_default());
+    Ok(Release { id, version, codename, pretty_name, reference, variant })
+}
+
+/// The value of `KEY=value` in an os-release, without quotes.
+pub(super) fn value_of(os_release: &str, key: &str) -> Option<String> {
+    os_release
+        .lines()
+        .find_map(|line| line.strip_prefix(key)?.strip_prefix('='))
+        .map(|value| value.trim().trim_matches(['"', '\'']).to_owned())
+}
+
+/// What `/etc/rpi-issue` tells: the date of the image, and by pi-gen's last stage how much is in it.
+pub(super) fn issue_of(issue: &str) -> (Option<String>, Option<Variant>) {
     let reference = issue
         .lines()
         .next()
@@ -169,33 +177,44 @@ fn release(system: &mut System<'_>) -> Result<Release, Error> {
     let variant = [("stage2", Variant::Lite), ("stage4", Variant::Desktop), ("stage5", Variant::Full)]
         .into_iter()
         .find_map(|(stage, variant)| issue.contains(stage).then_some(variant));
-    Ok(Release { id, version, codename, pretty_name, reference, variant })
+    (reference, variant)
 }
 
-/// From the ELF header of dpkg, which every Debian has; from dpkg's own list where that is no ELF file.
+/// What tells the architecture first: every Debian has it.
+pub(super) const DPKG: &str = "/usr/bin/dpkg";
+/// As much of it as [`arch_of`] looks at.
+pub(super) const ELF_HEAD_LEN: usize = 20;
+/// dpkg's own list of architectures.
+pub(super) const DPKG_ARCH: &str = "/var/lib/dpkg/arch";
+
+/// From the ELF header of dpkg; from dpkg's own list where that is no ELF file.
 fn arch(system: &mut System<'_>) -> Result<Arch, Error> {
-    let dpkg = at("/usr/bin/dpkg")?;
+    let dpkg = at(DPKG)?;
+    let head = match system.stat(&dpkg, true)? {
+        Some((Kind::File, ..)) => system.read_head::<ELF_HEAD_LEN>(&dpkg)?,
+        _ => Vec::new(),
+    };
+    arch_of(&head, &text(system, DPKG_ARCH)?.unwrap_or_default())
+}
+
+/// The architecture by the first bytes of dpkg, or else by its list.
+pub(super) fn arch_of(header: &[u8], listed: &str) -> Result<Arch, Error> {
     // EI_CLASS at 4, e_machine at 18 (ELF-64 Object File Format; little-endian here). 40: ARM, 183: AArch64.
-    if let Some((Kind::File, ..)) = system.stat(&dpkg, true)? {
-        let header = system.read_head::<20>(&dpkg)?;
-        if header.len() >= 20 && header.starts_with(b"\x7fELF") {
-            match (header[4], u16::from_le_bytes([header[18], header[19]])) {
-                (1, 40) => return Ok(Arch::Armhf),
-                (2, 183) => return Ok(Arch::Arm64),
-                (class, machine) => {
-                    let found =
-                        format!("/usr/bin/dpkg is an ELF file of class {class} for machine {machine}");
-                    return Err(Error::NotAnOs(format!("{found}, wanted ARM (1, 40) or AArch64 (2, 183)")));
-                }
+    if header.len() >= ELF_HEAD_LEN && header.starts_with(b"\x7fELF") {
+        return match (header[4], u16::from_le_bytes([header[18], header[19]])) {
+            (1, 40) => Ok(Arch::Armhf),
+            (2, 183) => Ok(Arch::Arm64),
+            (class, machine) => {
+                let found = format!("{DPKG} is an ELF file of class {class} for machine {machine}");
+                Err(Error::NotAnOs(format!("{found}, wanted ARM (1, 40) or AArch64 (2, 183)")))
             }
-        }
+        };
     }
-    let listed = text(system, "/var/lib/dpkg/arch")?.unwrap_or_default();
     match listed.lines().next() {
         Some("armhf") => Ok(Arch::Armhf),
         Some("arm64") => Ok(Arch::Arm64),
         found => Err(Error::NotAnOs(format!(
-            "no architecture found: /usr/bin/dpkg is no ELF file and /var/lib/dpkg/arch begins with {found:?}"
+            "no architecture found: {DPKG} is no ELF file and {DPKG_ARCH} begins with {found:?}"
         ))),
     }
 }
@@ -203,16 +222,20 @@ fn arch(system: &mut System<'_>) -> Result<Arch, Error> {
 /// By what is installed: bullseye has NetworkManager on board but uses dhcpcd, so dhcpcd decides first. Its
 /// configuration alone says nothing: cloud-init brings in `dhcpcd-base`, a program without a unit.
 fn network(system: &System<'_>) -> Result<NetworkStack, Error> {
-    let starts = |path| exists(system, path);
-    if starts("/etc/dhcpcd.conf")?
-        && (starts("/lib/systemd/system/dhcpcd.service")? || starts("/etc/init.d/dhcpcd")?)
+    network_by(|path| exists(system, path))
+}
+
+/// The same for whoever can tell what exists.
+pub(super) fn network_by<E>(exists: impl Fn(&str) -> Result<bool, E>) -> Result<NetworkStack, E> {
+    if exists("/etc/dhcpcd.conf")?
+        && (exists("/lib/systemd/system/dhcpcd.service")? || exists("/etc/init.d/dhcpcd")?)
     {
         return Ok(NetworkStack::Dhcpcd);
     }
-    if exists(system, "/usr/sbin/NetworkManager")? {
+    if exists("/usr/sbin/NetworkManager")? {
         return Ok(NetworkStack::NetworkManager);
     }
-    if exists(system, "/usr/sbin/netplan")? {
+    if exists("/usr/sbin/netplan")? {
         return Ok(NetworkStack::Netplan);
     }
     Ok(NetworkStack::Unknown)
@@ -235,9 +258,13 @@ fn first_user(system: &mut System<'_>) -> Result<Option<FirstUser>, Error> {
 
 fn first_boot(system: &mut System<'_>) -> Result<FirstBoot, Error> {
     let cmdline = system.read_boot_file("cmdline.txt", TEXT_LIMIT_BYTES)?.unwrap_or_default();
-    let cmdline = String::from_utf8_lossy(&cmdline).into_owned();
+    Ok(first_boot_of(&String::from_utf8_lossy(&cmdline)))
+}
+
+/// The same by the words of a cmdline.txt.
+pub(super) fn first_boot_of(cmdline: &str) -> FirstBoot {
     let has = |wanted: fn(&str) -> bool| cmdline.split_whitespace().any(wanted);
-    Ok(if has(|token| token.starts_with("init=") && token.ends_with("/init_resize.sh")) {
+    if has(|token| token.starts_with("init=") && token.ends_with("/init_resize.sh")) {
         FirstBoot::InitResize
     } else if has(|token| token.starts_with("init=") && token.ends_with("/raspberrypi-sys-mods/firstboot")) {
         FirstBoot::SysModsFirstboot
@@ -245,5 +272,5 @@ fn first_boot(system: &mut System<'_>) -> Result<FirstBoot, Error> {
         FirstBoot::ResizeWord
     } else {
         FirstBoot::None
-    })
+    }
 }

@@ -36,6 +36,14 @@ pub fn write_host_file(path: &Path, file: &HostFile) -> Result<(), Error> {
     sink::write_atomically(path, file.content.bytes(), file.mode.into()).map_err(failed(path))
 }
 
+/// Writes a file that is no secret, whole or not at all.
+///
+/// # Errors
+/// [`Error::Sink`]
+pub fn write_host_bytes(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    sink::write_atomically(path, bytes, 0o644).map_err(failed(path))
+}
+
 fn failed(path: &Path) -> impl Fn(sink::Error) -> Error + '_ {
     |source| Error::Sink { path: path.to_owned(), source: Box::new(source) }
 }

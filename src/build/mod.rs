@@ -17,6 +17,7 @@ mod facts;
 pub mod flash;
 mod host_files;
 pub mod in_place;
+pub mod inspect;
 mod layout;
 pub mod lock_file;
 mod manifest;
@@ -40,7 +41,7 @@ use crate::source::BaseImage;
 
 pub use base::Bases;
 pub use error::Error;
-pub use host_files::{write_host_file, write_host_files};
+pub use host_files::{write_host_bytes, write_host_file, write_host_files};
 pub use manifest::{EditEntry, FileEntry, Manifest, NodeEntry};
 pub use press::{Made, Output, Pressed, press, press_alone};
 pub use shard::{Shard, merge_manifests};

@@ -15,6 +15,7 @@ use super::fetch::Fetch;
 use super::flash::Flash;
 use super::fs::Fs;
 use super::images::Images;
+use super::inspect::Inspect;
 use super::lock::Lock;
 use super::plan::Plan;
 use super::recipes::Recipes;
@@ -116,6 +117,12 @@ pub(super) enum Command {
     /// A recipe says what a piece of software needs on a node: `recipes = ["docker"]` in `[defaults]`, a role or a node.
     /// Folders in `recipes/` beside the profile are recipes, too, and win over those of the same name here.
     Recipes(Recipes),
+    /// Say what is on an image or a card: partitions, system, users, network, what the first boot will do.
+    ///
+    /// Tells which release it is, which boards start from it, who can log in, what customisation it carries, and warns of
+    /// what is wrong or dangerous: a secret in plain text, the password that everybody knows, a partition cut short.
+    /// Writes nothing to it. What is no Raspberry Pi OS is described as far as it goes.
+    Inspect(Inspect),
     /// Look into an image or edit it in place: files, directories, attributes, filesystems.
     ///
     /// IMAGE is a disk image or a bare ext4 or FAT filesystem. Commands that only read take packed images too

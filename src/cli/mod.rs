@@ -16,6 +16,7 @@ mod fetch;
 mod flash;
 mod fs;
 mod images;
+mod inspect;
 mod lock;
 mod plan;
 mod recipes;
@@ -59,6 +60,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Flash(args) => flash::run(args, &cli.global, &ui),
         Command::Devices => devices::run(&cli.global, &ui),
         Command::Check(args) => check::run(args, &cli.global, &ui),
+        Command::Inspect(args) => inspect::run(args, &cli.global, &ui),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

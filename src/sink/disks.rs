@@ -17,6 +17,7 @@ mod linux;
 mod macos;
 #[cfg(not(any(target_os = "linux", target_os = "macos", windows)))]
 mod other;
+mod read;
 mod wait;
 #[cfg(any(test, windows))]
 mod windows;
@@ -28,7 +29,7 @@ use std::path::{Path, PathBuf};
 use crate::base::{ByteLen, Interrupt, Interrupted};
 use crate::image::table::Label;
 
-pub use contents::{Kind, Signature};
+pub use contents::{Kind, Signature, probe};
 #[cfg(target_os = "linux")]
 pub use linux::Linux;
 #[cfg(target_os = "linux")]
@@ -43,6 +44,7 @@ pub(super) use macos::raw_node;
 pub use other::Other;
 #[cfg(not(any(target_os = "linux", target_os = "macos", windows)))]
 use other::Other as Here;
+pub use read::{Whole, open_to_read};
 #[cfg(windows)]
 pub use windows::Windows;
 #[cfg(windows)]
@@ -112,6 +114,25 @@ pub enum Error {
     /// More than one card appeared at once.
     #[error("found {} new cards ({}), wanted one", .0.len(), list_paths(.0))]
     Several(Vec<PathBuf>),
+    /// A partition, or what is made of disks.
+    #[error("`{}` is no whole disk: {obstacle}", .path.display())]
+    NotWhole {
+        /// The path asked for.
+        path: PathBuf,
+        /// What it is.
+        obstacle: Obstacle,
+    },
+    /// We may not read it.
+    #[error("not permitted to read `{}`; wanted {advice}", .path.display())]
+    Denied {
+        /// The device.
+        path: PathBuf,
+        /// What would give access.
+        advice: String,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
     /// Not on this system.
     #[error("cannot {0} on this system: found {os}, wanted Linux, macOS or Windows", os = std::env::consts::OS)]
     NotBuilt(&'static str),

@@ -11,6 +11,7 @@ mod export;
 mod fleet;
 mod fs;
 mod images;
+mod inspect;
 mod plan;
 mod recipes;
 mod source;

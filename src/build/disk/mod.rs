@@ -20,7 +20,7 @@ use std::sync::Arc;
 
 use crate::base::{ByteLen, Interrupt, Progress, Sha256Digest};
 use crate::block::redo::{self, Settled, Target};
-use crate::block::{FileDevice, Overlay, ReadAt, Slice};
+use crate::block::{Device, FileDevice, Overlay, ReadAt, Slice};
 use crate::image::table::{self, Partition, Table};
 use crate::source::{self, Cache, Format};
 
@@ -297,6 +297,19 @@ pub(super) fn open_target(path: &Path) -> Result<(Target, Vec<String>), Error> {
         }
     };
     Ok((target, notes))
+}
+
+/// Opens one filesystem to be looked into: `device` is all of partition `number`, over something that nobody minds being
+/// written to, for an unclean journal is replayed. `say` hears of that.
+///
+/// # Errors
+/// [`Error::UnknownFilesystem`], [`Error::Ext4`], [`Error::Fat`].
+pub(super) fn look_into<'d>(
+    device: &'d dyn Device,
+    number: Option<u32>,
+    say: &mut dyn FnMut(String),
+) -> Result<Tree<'d>, Error> {
+    Ok(Tree::new(Volume::open(device, number, None, say)?, None))
 }
 
 /// Opens an image of any form to be read, and says whether changes of it that were cut off are read with it.

@@ -23,6 +23,7 @@ use super::subject::{cache_folder, source_date_epoch};
 use super::ui::Ui;
 use grammar::Command;
 use show::Screen;
+pub(super) use show::visible;
 
 const HELP: &str = "\
 Commands, one as arguments or one a line of a script (POSIX shell quoting, # comments):

@@ -293,7 +293,7 @@ fn mode_letters(mode: u16) -> String {
 }
 
 /// A name in which nothing can steer a terminal, and which cannot be mistaken for another.
-fn visible(name: &[u8]) -> String {
+pub(in crate::cli) fn visible(name: &[u8]) -> String {
     let mut shown = String::new();
     for chunk in name.utf8_chunks() {
         for c in chunk.valid().chars() {

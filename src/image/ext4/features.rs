@@ -139,6 +139,11 @@ impl Features {
         self.ro_compat & bit != 0
     }
 
+    /// Every feature, known or not.
+    pub(super) fn all(self) -> FeatureNames {
+        self.names(|_| true)
+    }
+
     /// The features that this editor cannot write; empty when the gate is open.
     pub(super) fn in_the_way(self) -> FeatureNames {
         let mut names = self.names(|grade| grade != Use::Write);

@@ -17,6 +17,7 @@
 //! alloc.rs, bitmap.rs    taking and giving back
 //! store.rs               metadata as values, undo, commit   ─ superblock.rs, group.rs, inode.rs, checksum.rs
 //! features.rs, settled.rs    the gates for writing and for reading
+//! describe.rs            what a superblock says, whether it can be believed or not
 //! ```
 //!
 //! - All integers on disk are little-endian. A block has 1, 2 or 4 KiB; the superblock lies at byte 1024, the group
@@ -40,6 +41,7 @@ mod block_map;
 mod bytes;
 mod check;
 mod checksum;
+mod describe;
 mod dir;
 mod directory;
 mod edit;
@@ -73,6 +75,7 @@ mod xattr;
 
 pub use attributes::Xattr;
 pub use check::{Report, check};
+pub use describe::{Described, State, describe};
 pub use error::{Corrupt, Error, Refusal};
 pub use features::FeatureNames;
 pub use inode::{FileKind, Timestamp};

@@ -149,9 +149,7 @@ impl Checker<'_> {
         if first != wanted {
             self.findings.add(place, "value", format_args!("{first:#x}"), format_args!("{wanted:#x}"));
         }
-        let clean = if self.layout.is_fat32 { 0x0800_0000 } else { 0x8000 };
-        let flags = self.sector.get(if self.layout.is_fat32 { 65 } else { 37 }).copied().unwrap_or(0);
-        if self.entry(1) & clean == 0 || flags & 1 != 0 {
+        if !self.layout.is_clean(self.entry(1), &self.sector) {
             self.findings.add(BOOT, "state", "not unmounted cleanly", "clean");
         }
         for number in 2..self.layout.cluster_count.saturating_add(2) {

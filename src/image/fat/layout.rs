@@ -148,6 +148,13 @@ impl Layout {
         if self.is_fat32 { 67 } else { 39 }
     }
 
+    /// Does the second entry of the FAT say that it was unmounted, and nothing in the boot sector that it was not?
+    /// FAT 1.03 §4.1 (`ClnShutBitMask`); `BS_Reserved1`, where Windows and Linux keep a dirty bit too.
+    pub(super) fn is_clean(&self, second_entry: u32, boot_sector: &[u8]) -> bool {
+        let (clean, flags_at) = if self.is_fat32 { (0x0800_0000, 65) } else { (0x8000, 37) };
+        second_entry & clean != 0 && boot_sector.get(flags_at).copied().unwrap_or(0) & 1 == 0
+    }
+
     /// Bytes of an entry in the FAT.
     pub(super) fn entry_len(&self) -> u64 {
         if self.is_fat32 { 4 } else { 2 }

@@ -29,7 +29,7 @@ pub use self::check::{Report, check};
 use self::layout::{Layout, Next, u32_le};
 pub use self::make::{MakeOptions, make};
 use self::pages::{Damage, Pages, Stream};
-pub use self::space::used_ranges;
+pub use self::space::{is_clean, used_ranges};
 pub use self::time::FatTime;
 
 /// Entries that one directory can have: FAT 1.03 §6.

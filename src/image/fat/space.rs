@@ -40,6 +40,20 @@ pub fn used_ranges(device: &dyn ReadAt) -> Result<Vec<Extent>, Error> {
     Ok(used.ranges)
 }
 
+/// Was the filesystem on `device` unmounted cleanly, by its own word?
+///
+/// # Errors
+/// As for [`used_ranges`].
+pub fn is_clean(device: &dyn ReadAt) -> Result<bool, Error> {
+    let layout = Layout::read(device)?;
+    let mut sector = [0; 512];
+    device.read_at(0, &mut sector)?;
+    let mut entry = [0; 4];
+    let entry_len = usize::try_from(layout.entry_len()).unwrap_or(4);
+    device.read_at(layout.fat_start + layout.entry_len(), entry.get_mut(..entry_len).unwrap_or_default())?;
+    Ok(layout.is_clean(u32::from_le_bytes(entry), &sector))
+}
+
 struct Used {
     ranges: Vec<Extent>,
 }

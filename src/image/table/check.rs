@@ -25,8 +25,13 @@ pub struct Report {
     pub label: Label,
     /// Everything that is wrong.
     pub findings: Findings,
+    /// What the kernel calls the disk (`PTUUID`): 8 hexadecimal digits, or a GUID in lower case. Empty when no header of a
+    /// GPT is of use.
+    pub disk_id: String,
     /// The partitions that lie inside the device, by number.
     pub partitions: Vec<Partition>,
+    /// Those that leave it.
+    pub outside: Vec<Partition>,
 }
 
 /// Judges the partition table of `device`. Writes nothing.
@@ -39,18 +44,19 @@ pub fn check(device: &dyn ReadAt) -> Result<Report, Error> {
     let entries = mbr::entries(&sector);
     let mut findings = Findings::default();
     let is_gpt = entries.iter().any(|entry| entry.kind == mbr::PROTECTIVE);
-    let (label, all) = if is_gpt {
+    let (label, (disk_id, all)) = if is_gpt {
         mbr::check_protective(&entries)?;
         check_protective(device, &entries, &mut findings);
         (Label::Gpt, check_gpt(device, &mut findings)?)
     } else {
-        (Label::Mbr, check_mbr(&sector, &entries, &mut findings)?)
+        let disk_id = format!("{:08x}", mbr::disk_id(&sector));
+        (Label::Mbr, (disk_id, check_mbr(&sector, &entries, &mut findings)?))
     };
     if all.is_empty() {
         findings.add(TABLE, "number of partitions", 0, "at least 1");
     }
-    let partitions = check_layout(all, device.len_bytes(), &mut findings);
-    Ok(Report { label, findings, partitions })
+    let (partitions, outside) = check_layout(all, device.len_bytes(), &mut findings);
+    Ok(Report { label, findings, disk_id, partitions, outside })
 }
 
 fn check_mbr(
@@ -81,13 +87,19 @@ fn check_mbr(
 }
 
 /// Sorts out what leaves the device, and tells of what shares bytes.
-fn check_layout(all: Vec<Partition>, device_len: u64, findings: &mut Findings) -> Vec<Partition> {
+fn check_layout(
+    all: Vec<Partition>,
+    device_len: u64,
+    findings: &mut Findings,
+) -> (Vec<Partition>, Vec<Partition>) {
     let mut inside: Vec<Partition> = Vec::new();
+    let mut outside = Vec::new();
     for partition in all {
         let end = partition.start_bytes.saturating_add(partition.len_bytes);
         let place = Place::nth("partition", partition.number);
         if end > device_len {
             findings.add(place, "end", end, format_args!("at most {device_len}, the end of the image"));
+            outside.push(partition);
             continue;
         }
         for other in &inside {
@@ -103,7 +115,7 @@ fn check_layout(all: Vec<Partition>, device_len: u64, findings: &mut Findings) -
         }
         inside.push(partition);
     }
-    inside
+    (inside, outside)
 }
 
 /// The entry that hides a GPT covers the disk behind sector 0, or as much of it as 32 bits count.
@@ -134,8 +146,9 @@ impl Header {
         self.raw.get(at..at + 8).and_then(|raw| raw.try_into().ok()).map_or(0, u64::from_le_bytes)
     }
 
-    fn guid(&self) -> &[u8] {
-        self.raw.get(56..72).unwrap_or_default()
+    fn guid(&self) -> Uuid {
+        let raw = self.raw.get(56..72).and_then(|raw| raw.try_into().ok());
+        raw.map_or(Uuid::nil(), Uuid::from_bytes_le)
     }
 
     /// Reads and judges the header in sector `at`. `None` when it is of no use.
@@ -202,8 +215,8 @@ impl Header {
     }
 }
 
-/// Judges both headers and both arrays; the partitions are those of the first that is of use.
-fn check_gpt(device: &dyn ReadAt, findings: &mut Findings) -> Result<Vec<Partition>, Error> {
+/// Judges both headers and both arrays; the GUID of the disk and the partitions are those of the first that is of use.
+fn check_gpt(device: &dyn ReadAt, findings: &mut Findings) -> Result<(String, Vec<Partition>), Error> {
     let places = [Place::only("GPT header"), Place::only("backup GPT header")];
     let [first_place, second_place] = places;
     let last = gpt::last_sector(device);
@@ -238,15 +251,17 @@ fn check_gpt(device: &dyn ReadAt, findings: &mut Findings) -> Result<Vec<Partiti
             findings.add(second_place, "array of entries", "another", "that of the first");
         }
     }
-    let usable = first.or(second).map(|header| (header.u64(40), header.u64(48)));
+    let header = first.or(second);
+    let disk_id = header.as_ref().map_or_else(String::new, |header| header.guid().to_string());
+    let usable = header.map(|header| (header.u64(40), header.u64(48)));
     let (Some((first_usable, last_usable)), Some(entries)) = (usable, arrays.first()) else {
-        return Ok(Vec::new());
+        return Ok((disk_id, Vec::new()));
     };
     if first_usable > last_usable || last_usable >= last {
         let found = format!("{first_usable} to {last_usable}");
         findings.add(first_place, "usable sectors", found, format_args!("some before {last}"));
     }
-    Ok(partitions(entries, first_usable, last_usable, findings))
+    Ok((disk_id, partitions(entries, first_usable, last_usable, findings)))
 }
 
 fn partitions(

@@ -9,8 +9,10 @@ use super::Context;
 use super::draft::Draft;
 use crate::plan::{Cluster, Node};
 
-pub(super) const BEGIN: &str = "# cardpress begin";
-pub(super) const END: &str = "# cardpress end";
+/// The line before those that are ours.
+pub const BEGIN: &str = "# cardpress begin";
+/// The line behind them.
+pub const END: &str = "# cardpress end";
 
 pub(super) fn apply(context: &Context, draft: &mut Draft) {
     let Context { node, cluster, .. } = context;

@@ -154,7 +154,7 @@ fn partition_path(disk: &Path, number: u32) -> PathBuf {
 ///
 /// # Errors
 /// When the first blocks cannot be read.
-fn probe(device: &dyn ReadAt) -> Result<Option<Signature>, Error> {
+pub fn probe(device: &dyn ReadAt) -> Result<Option<Signature>, Error> {
     let len_bytes = device.len_bytes();
     let head = read(device, 0, HEAD_LEN.min(len_bytes))?;
     if let Some(found) = member_at_start(&head).or_else(|| raid_at_end(device)) {

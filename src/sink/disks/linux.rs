@@ -19,8 +19,8 @@ use std::fs::File;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use super::{Contents, Disk, Error, Obstacle, Partition, System, contents};
-use crate::block::{self, ReadAt, host};
+use super::{Contents, Disk, Error, Obstacle, Partition, System, Whole, contents};
+use crate::block;
 use nodes::Node;
 use stack::Stack;
 
@@ -174,26 +174,7 @@ fn open(path: &Path, node: &Node) -> std::io::Result<Whole> {
     if !kind.is_file() && (!kind.is_block_device() || number != node.number) {
         return Err(std::io::Error::other("its node in /dev is another device"));
     }
-    Ok(Whole { file: File::open(path)?, len_bytes: node.len_bytes })
-}
-
-/// A block device to look at; asked for its length as a file it would say 0.
-struct Whole {
-    file: File,
-    len_bytes: u64,
-}
-
-impl ReadAt for Whole {
-    fn len_bytes(&self) -> u64 {
-        self.len_bytes
-    }
-
-    fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<(), block::Error> {
-        block::Error::check_bounds(offset, buf.len(), self.len_bytes)?;
-        let len = buf.len();
-        let failed = |source| block::Error::Read { offset, len, source };
-        host::read_exact_at(&self.file, buf, offset).map_err(failed)
-    }
+    Ok(Whole::new(File::open(path)?, node.len_bytes))
 }
 
 #[cfg(test)]

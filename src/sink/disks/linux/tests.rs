@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
 use super::*;
+use crate::block::host;
 use crate::sink::disks::{Kind, Transport};
 
 /// A way that leads to a card reader on USB.
