@@ -10,6 +10,7 @@
 mod apply;
 pub mod base;
 pub mod check;
+pub mod diff;
 pub mod disk;
 mod error;
 mod facts;

@@ -8,6 +8,7 @@ mod catalogue;
 mod check;
 mod config;
 mod devices;
+mod diff;
 mod edit;
 mod export;
 mod fetch;
@@ -55,6 +56,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Flash(args) => flash::run(args, &cli.global, &ui),
         Command::Devices => devices::run(&cli.global, &ui),
         Command::Check(args) => check::run(args, &cli.global, &ui),
+        Command::Diff(args) => diff::run(args, &cli.global, &ui),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
