@@ -249,8 +249,7 @@ fn what_only_the_journal_holds_is_compared() {
     fs::set_permissions(mount.path().join("old"), fs::Permissions::from_mode(0o600)).unwrap();
     fs::create_dir(mount.path().join("new")).unwrap();
     // Into the journal, and not yet to where it belongs: as after a power cut.
-    let folder = File::open(mount.path()).unwrap();
-    folder.sync_all().unwrap();
+    File::open(mount.path()).unwrap().sync_all().unwrap();
     let cut = world.path("cut.img");
     fs::copy(&other, &cut).unwrap();
     mount.unmount();

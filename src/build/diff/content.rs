@@ -1,11 +1,15 @@
 //! What two regular files hold: whether it differs, and how much of it may be shown.
 
+use std::ops::Range;
+
 use super::Content;
 use super::side::{Reading, Reason};
 use crate::base::{Interrupt, Interrupted, Sha256Hasher};
 
 /// Longer files are told by their digests.
 pub(super) const TEXT_LIMIT_BYTES: u64 = 1 << 20;
+/// Still longer ones, which may be a hole and nothing else, only by their lengths.
+pub(super) const DIGEST_LIMIT_BYTES: u64 = 8 << 30;
 /// Read at a time.
 const PIECE_LEN: usize = 1 << 20;
 
@@ -47,23 +51,33 @@ pub(super) fn looks_secret(name: &[u8], mode: u16, is_on_fat: bool) -> bool {
     if is_on_fat { SECRET_NAMES.iter().any(|known| is_known(&known)) } else { mode & 0o004 == 0 }
 }
 
-/// Do two files of the same length hold the same?
+/// Do two files of the same length hold the same? Outside of `pieces`, which ascend, both read as zeros.
 pub(super) fn are_same(
     one: &mut dyn Reading,
     other: &mut dyn Reading,
+    pieces: &[Range<u64>],
     interrupt: &Interrupt,
 ) -> Result<bool, Halt> {
     let (mut here, mut there) = (vec![0; PIECE_LEN], vec![0; PIECE_LEN]);
-    loop {
-        interrupt.check()?;
-        let (count, other_count) = (one.read(&mut here)?, other.read(&mut there)?);
-        if here.get(..count) != there.get(..other_count) {
-            return Ok(false);
-        }
-        if count == 0 {
-            return Ok(true);
+    for piece in pieces {
+        one.skip_to(piece.start);
+        other.skip_to(piece.start);
+        let mut left = piece.end.saturating_sub(piece.start);
+        while left > 0 {
+            interrupt.check()?;
+            let len = usize::try_from(left).unwrap_or(PIECE_LEN).min(PIECE_LEN);
+            let (here, there) = (&mut here[..len], &mut there[..len]);
+            let counts = (one.read(here)?, other.read(there)?);
+            if counts != (len, len) {
+                return Err(Halt::Unread(format!("it ends {left} bytes too early")));
+            }
+            if here != there {
+                return Ok(false);
+            }
+            left -= len as u64;
         }
     }
+    Ok(true)
 }
 
 /// What is shown of two short files, which are not the same.

@@ -51,11 +51,16 @@ impl Ranges {
         }
     }
 
-    fn of(mut list: Vec<Range<u64>>) -> Self {
+    /// The runs in `list`, which are in any order.
+    pub(super) fn of(mut list: Vec<Range<u64>>) -> Self {
         list.sort_unstable_by_key(|range| range.start);
         let mut ranges = Self::default();
         list.into_iter().for_each(|range| ranges.push(range));
         ranges
+    }
+
+    pub(super) fn into_list(self) -> Vec<Range<u64>> {
+        self.list
     }
 
     /// These, and `extents`.

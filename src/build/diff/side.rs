@@ -68,6 +68,9 @@ pub(super) trait Image {
 pub(super) trait Reading {
     /// Fills `buf`; less only at the end.
     fn read(&mut self, buf: &mut [u8]) -> Result<usize, Reason>;
+
+    /// Goes on at byte `offset`, which is not before where it is. Where nothing can be left out, nothing is.
+    fn skip_to(&mut self, _offset: u64) {}
 }
 
 /// Both filesystems of one image.
@@ -293,6 +296,10 @@ impl Reading for Streamed<'_, '_> {
         let count = self.fs.read_inode_at(self.number, self.offset, buf).map_err(|error| reason(&error))?;
         self.offset += count as u64;
         Ok(count)
+    }
+
+    fn skip_to(&mut self, offset: u64) {
+        self.offset = offset;
     }
 }
 

@@ -4,13 +4,14 @@ use std::cmp::Ordering;
 use std::collections::HashSet;
 use std::ops::Range;
 
-use super::content::{self, Halt, TEXT_LIMIT_BYTES};
+use super::content::{self, DIGEST_LIMIT_BYTES, Halt, TEXT_LIMIT_BYTES};
 use super::ranges::Ranges;
 use super::side::{Image, Node, Place};
 use super::{Change, Changed, Content, Counts, Facts, Options, What, XattrChange};
 use crate::base::Interrupt;
 use crate::build::Error;
 use crate::build::disk::{FileKind, Xattr};
+use crate::image::ext4::DataRun;
 
 /// Linux takes no longer path (`PATH_MAX`, less its NUL): below, directories could go on for ever.
 const PATH_LIMIT: usize = 4095;
@@ -172,8 +173,9 @@ impl<'w> Walk<'w> {
         }
         if let Some(kind) = self.same_bytes(one, other) {
             if kind == FileKind::Directory {
+                let children = self.children(0, one)?;
                 self.enter(1, other)?;
-                for (name, place) in self.children(0, one)?.into_iter().rev() {
+                for (name, place) in children.into_iter().rev() {
                     self.push(path, &name, [Some(place.clone()), Some(place)]);
                 }
             }
@@ -274,6 +276,21 @@ impl<'w> Walk<'w> {
         }
     }
 
+    /// Where two files of `len_bytes` may hold anything but zeros.
+    fn pieces(&self, places: [&Place; 2], len_bytes: u64) -> Vec<Range<u64>> {
+        match [0, 1].map(|side| self.sides[side].footprint(places[side])) {
+            [Some(one), Some(other)] => {
+                let runs = one.data.iter().chain(&other.data);
+                let range = |run: &DataRun| {
+                    let end = run.at.saturating_add(run.range.end.saturating_sub(run.range.start));
+                    run.at..end.min(len_bytes)
+                };
+                Ranges::of(runs.map(range).collect()).into_list()
+            }
+            _ => vec![0..len_bytes],
+        }
+    }
+
     fn changed(
         &self,
         name: &[u8],
@@ -307,11 +324,12 @@ impl<'w> Walk<'w> {
             if len == 0 || self.same_data(places[0], places[1]) {
                 return Ok(None);
             }
-            if content::are_same(&mut *open(0)?, &mut *open(1)?, self.interrupt)? {
+            let pieces = self.pieces(places, len);
+            if content::are_same(&mut *open(0)?, &mut *open(1)?, &pieces, self.interrupt)? {
                 return Ok(None);
             }
         }
-        if self.options.brief {
+        if self.options.brief || len.max(other_len) > DIGEST_LIMIT_BYTES {
             return Ok(Some(Content::Differs));
         }
         let is_secret = |side: usize| {
