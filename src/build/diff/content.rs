@@ -47,8 +47,8 @@ impl From<Interrupted> for Halt {
 
 /// Does a file of this name and mode look as if it held a secret? What others may not read should not be shown either.
 pub(super) fn looks_secret(name: &[u8], mode: u16, is_on_fat: bool) -> bool {
-    let is_known = |known: &&str| name.eq_ignore_ascii_case(known.as_bytes());
-    if is_on_fat { SECRET_NAMES.iter().any(|known| is_known(&known)) } else { mode & 0o004 == 0 }
+    let is_known = |known: &str| name.eq_ignore_ascii_case(known.as_bytes());
+    if is_on_fat { SECRET_NAMES.iter().any(|known| is_known(known)) } else { mode & 0o004 == 0 }
 }
 
 /// Do two files of the same length hold the same? Outside of `pieces`, which ascend, both read as zeros.

@@ -138,8 +138,8 @@ pub(super) fn differ_in(
     interrupt: &Interrupt,
 ) -> Result<bool, Error> {
     let (mut here, mut there) = (vec![0; PIECE_LEN], vec![0; PIECE_LEN]);
-    let mut pieces = Pieces { ranges: ranges.within(range).collect::<Vec<_>>().into_iter(), left: 0..0 };
-    while let Some(piece) = pieces.next() {
+    let pieces = Pieces { ranges: ranges.within(range).collect::<Vec<_>>().into_iter(), left: 0..0 };
+    for piece in pieces {
         interrupt.check()?;
         if read_both(one, other, &piece, &mut here, &mut there)?.is_some() {
             return Ok(true);
@@ -178,7 +178,7 @@ fn to_read(one: &Source, other: &Source, len_bytes: u64) -> Result<Vec<Range<u64
 }
 
 fn data_ranges(device: &Source, len_bytes: u64) -> Result<Vec<Range<u64>>, Error> {
-    let Some(file) = device.host_file() else { return Ok(vec![0..len_bytes]) };
+    let Some(file) = device.host_file() else { return Ok(std::iter::once(0..len_bytes).collect()) };
     let extents = host::data_extents(file, len_bytes).map_err(|source| block::Error::Read {
         offset: 0,
         len: 0,
@@ -236,6 +236,9 @@ fn compare_pieces(
     }
 }
 
+/// A piece as it is in both.
+type Unlike<'b> = (&'b [u8], &'b [u8]);
+
 /// Reads a piece from both; `None` when it is the same.
 fn read_both<'b>(
     one: &Source,
@@ -243,7 +246,7 @@ fn read_both<'b>(
     piece: &Range<u64>,
     here: &'b mut [u8],
     there: &'b mut [u8],
-) -> Result<Option<(&'b [u8], &'b [u8])>, Error> {
+) -> Result<Option<Unlike<'b>>, Error> {
     let len = usize::try_from(piece.end - piece.start).unwrap_or(usize::MAX);
     let (len_here, len_there) = (len.min(here.len()), len.min(there.len()));
     let (here, there) = (&mut here[..len_here], &mut there[..len_there]);
@@ -266,8 +269,10 @@ mod tests {
         FileDevice::new(file).unwrap()
     }
 
-    fn compared(one: &FileDevice, other: &FileDevice) -> Vec<Range<u64>> {
-        differing(one, other, &Silent, &Interrupt::default()).unwrap().list
+    /// Begin and end of each run that differs.
+    fn compared(one: &FileDevice, other: &FileDevice) -> Vec<(u64, u64)> {
+        let list = differing(one, other, &Silent, &Interrupt::default()).unwrap().list;
+        list.into_iter().map(|range| (range.start, range.end)).collect()
     }
 
     #[test]
@@ -280,7 +285,7 @@ mod tests {
             changed[at] = 2;
             let start = (at - at % BLOCK_LEN) as u64;
             let end = (start + BLOCK_LEN as u64).min(bytes.len() as u64);
-            assert_eq!(compared(&one, &device(&changed)), [start..end], "{at}");
+            assert_eq!(compared(&one, &device(&changed)), [(start, end)], "{at}");
         }
     }
 
@@ -294,14 +299,14 @@ mod tests {
         assert_eq!(compared(&hole, &device(&bytes)), []);
         bytes[5 * PIECE_LEN] = 1;
         let start = 5 * PIECE_LEN as u64;
-        assert_eq!(compared(&hole, &device(&bytes)), [start..start + BLOCK_LEN as u64]);
-        assert_eq!(compared(&device(&bytes), &hole), [start..start + BLOCK_LEN as u64]);
+        assert_eq!(compared(&hole, &device(&bytes)), [(start, start + BLOCK_LEN as u64)]);
+        assert_eq!(compared(&device(&bytes), &hole), [(start, start + BLOCK_LEN as u64)]);
     }
 
     #[test]
     fn what_only_the_longer_one_has_differs() {
         let bytes = vec![1; 10_000];
-        assert_eq!(compared(&device(&bytes), &device(&bytes[..9000])), [9000..10_000]);
+        assert_eq!(compared(&device(&bytes), &device(&bytes[..9000])), [(9000, 10_000)]);
     }
 
     #[test]

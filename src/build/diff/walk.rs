@@ -287,7 +287,7 @@ impl<'w> Walk<'w> {
                 };
                 Ranges::of(runs.map(range).collect()).into_list()
             }
-            _ => vec![0..len_bytes],
+            _ => std::iter::once(0..len_bytes).collect(),
         }
     }
 
