@@ -80,6 +80,11 @@ pub trait ReadAt {
     /// # Errors
     /// [`Error::OutOfBounds`] when the range leaves the device, [`Error::Read`] when the system fails.
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<(), Error>;
+
+    /// The file of the host that holds these bytes, each where it is here; `None` where there is none such.
+    fn host_file(&self) -> Option<&File> {
+        None
+    }
 }
 
 /// A [`ReadAt`] that can be written too. Takes `&self`, like a file: two filesystems may stand on one device.
@@ -98,6 +103,10 @@ impl<T: ReadAt + ?Sized> ReadAt for &T {
 
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<(), Error> {
         (**self).read_at(offset, buf)
+    }
+
+    fn host_file(&self) -> Option<&File> {
+        (**self).host_file()
     }
 }
 
@@ -118,6 +127,10 @@ impl<T: ReadAt + ?Sized> ReadAt for Arc<T> {
 
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<(), Error> {
         (**self).read_at(offset, buf)
+    }
+
+    fn host_file(&self) -> Option<&File> {
+        (**self).host_file()
     }
 }
 
@@ -160,6 +173,10 @@ impl ReadAt for FileDevice {
         Error::check_bounds(offset, buf.len(), self.len_bytes)?;
         let len = buf.len();
         host::read_exact_at(&self.file, buf, offset).map_err(|source| Error::Read { offset, len, source })
+    }
+
+    fn host_file(&self) -> Option<&File> {
+        Some(&self.file)
     }
 }
 

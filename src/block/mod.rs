@@ -7,6 +7,7 @@ mod device;
 pub mod host;
 mod overlay;
 pub mod redo;
+pub mod shared;
 mod slice;
 mod spill;
 

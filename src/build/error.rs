@@ -368,6 +368,14 @@ pub enum Error {
         /// Where.
         path: ImagePath,
     },
+    /// A path was to be compared, and the way to it cannot be read.
+    #[error("cannot compare {path}: {reason}")]
+    Uncomparable {
+        /// Where.
+        path: ImagePath,
+        /// What the filesystem said.
+        reason: String,
+    },
     /// It has other attributes, or none.
     #[error("{path} has no extended attribute `{}`", name.escape_debug())]
     NoAttribute {

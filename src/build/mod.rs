@@ -11,6 +11,7 @@ mod apply;
 pub mod base;
 pub mod boot;
 pub mod check;
+pub mod diff;
 pub mod disk;
 mod error;
 mod facts;

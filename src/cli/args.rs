@@ -10,6 +10,7 @@ use super::build::Build;
 use super::cache::Cache;
 use super::check::Check;
 use super::customize::Customize;
+use super::diff::Diff;
 use super::export::Export;
 use super::fetch::Fetch;
 use super::flash::Flash;
@@ -140,6 +141,12 @@ pub(super) enum Command {
     /// for each thing that is wrong: where it is, what is there, what was wanted. Writes nothing to the image, so it may
     /// be read-only; it may also be an archive, or a filesystem without a partition table.
     Check(Check),
+    /// Compare two images: which files differ, and how.
+    ///
+    /// Looks at the partition tables, the filesystems and every file: what was added, what was removed, and of the rest
+    /// kind, mode, owner, content, link target, device numbers and extended attributes. Text is shown as a diff, unless it
+    /// looks secret. Neither image is changed or mounted; what they share on the disk is not even read.
+    Diff(Diff),
     /// Show which cards could be flashed, and why other disks could not.
     ///
     /// Changes nothing. Cards, sticks and disks on USB that nobody uses come first, with what is on them; below, every

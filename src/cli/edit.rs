@@ -1,5 +1,7 @@
 //! One edit as a person reads it: a heading, and for text the lines that change.
 
+use std::time::Duration;
+
 use similar::TextDiff;
 
 use crate::plan::{Action, Content, Edit, FileFact, Owner, Tree};
@@ -50,13 +52,21 @@ fn body(before: Option<&FileFact>, content: &Content) -> String {
     let (Ok(before), Ok(after)) = (std::str::from_utf8(before), std::str::from_utf8(after)) else {
         return format!("    {} bytes\n", after.len());
     };
-    let diff = TextDiff::from_lines(before, after);
-    let mut text = String::new();
+    changed_lines(before, after).iter().map(|line| format!("    {line}\n")).collect()
+}
+
+/// After this long what is left is shown as replaced: comparing two long files that have nothing in common has no end.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// The lines that differ, each after `-`, `+`, or a blank for the one before and the one after them.
+pub(super) fn changed_lines(before: &str, after: &str) -> Vec<String> {
+    let diff = TextDiff::configure().timeout(PATIENCE).diff_lines(before, after);
+    let mut lines = Vec::new();
     for hunk in diff.unified_diff().context_radius(1).iter_hunks() {
         for change in hunk.iter_changes() {
             let line = change.value();
-            text += &format!("    {}{}\n", change.tag(), line.strip_suffix('\n').unwrap_or(line));
+            lines.push(format!("{}{}", change.tag(), line.strip_suffix('\n').unwrap_or(line)));
         }
     }
-    text
+    lines
 }

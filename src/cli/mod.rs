@@ -10,6 +10,7 @@ mod check;
 mod config;
 mod customize;
 mod devices;
+mod diff;
 mod edit;
 mod export;
 mod fetch;
@@ -61,6 +62,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Devices => devices::run(&cli.global, &ui),
         Command::Check(args) => check::run(args, &cli.global, &ui),
         Command::Inspect(args) => inspect::run(args, &cli.global, &ui),
+        Command::Diff(args) => diff::run(args, &cli.global, &ui),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

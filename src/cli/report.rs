@@ -13,9 +13,10 @@ use crate::{build, source};
 pub(super) enum Failure {
     /// The profile is faulty: drawn with the lines at fault. Exit status 2.
     Profile(profile::Faults),
-    /// A word on the command line that only this profile could tell is wrong. Exit status 2.
+    /// A word on the command line that only this profile could tell is wrong, or what kept `diff` from an answer. Exit
+    /// status 2.
     Usage(anyhow::Error),
-    /// What was judged is not sound, as has been told. Exit status 1.
+    /// What was judged is not sound, or what was compared not the same, as has been told. Exit status 1.
     Unsound,
     /// The user did not agree. Exit status 3.
     Refused(anyhow::Error),

@@ -7,6 +7,7 @@ mod check;
 mod customize;
 #[cfg(target_os = "linux")]
 mod devices;
+mod diff;
 mod export;
 mod fleet;
 mod fs;

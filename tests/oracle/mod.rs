@@ -1,5 +1,6 @@
 //! What we wrote, judged by programs and by kernel code that we did not write.
 
+mod diff;
 mod ext4_acl;
 mod ext4_apply;
 mod ext4_bench;

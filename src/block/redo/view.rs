@@ -140,6 +140,10 @@ impl ReadAt for Reader {
         self.through.as_ref().map_or(self.device.len_bytes(), |(_, log)| log.len_after)
     }
 
+    fn host_file(&self) -> Option<&File> {
+        self.through.is_none().then(|| self.device.file())
+    }
+
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<(), block::Error> {
         let Some((file, log)) = &self.through else { return self.device.read_at(offset, buf) };
         block::Error::check_bounds(offset, buf.len(), log.len_after)?;

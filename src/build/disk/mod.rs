@@ -13,14 +13,14 @@ mod local;
 mod spare;
 mod stat;
 mod tree;
-mod volume;
+pub(super) mod volume;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::base::{ByteLen, Interrupt, Progress, Sha256Digest};
 use crate::block::redo::{self, Settled, Target};
-use crate::block::{Device, FileDevice, Overlay, ReadAt, Slice};
+use crate::block::{Device, Extent, FileDevice, Overlay, ReadAt, Slice};
 use crate::image::table::{self, Partition, Table};
 use crate::source::{self, Cache, Format};
 
@@ -145,6 +145,21 @@ impl Disk {
         let done = work(&mut tree)?;
         tree.flush()?;
         Ok(done)
+    }
+
+    /// The image as it is, without what was done.
+    pub(super) fn device(&self) -> &Arc<dyn ReadAt + Send + Sync> {
+        self.overlay.base()
+    }
+
+    /// Which part of it was opened.
+    pub(super) fn part(&self) -> Part {
+        self.part
+    }
+
+    /// Where the image may differ from [`Self::device`]: what was done, the recovery of a journal among it.
+    pub(super) fn edited(&self) -> Vec<Extent> {
+        self.overlay.dirty_extents()
     }
 
     /// What changes get; `None` when there can be none.

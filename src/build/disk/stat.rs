@@ -72,7 +72,7 @@ pub struct Usage {
 }
 
 impl Stat {
-    pub(super) fn of_ext4(stat: &ext4::Stat) -> Self {
+    pub(in crate::build) fn of_ext4(stat: &ext4::Stat) -> Self {
         Self {
             kind: stat.kind,
             mode: stat.mode,
@@ -88,7 +88,7 @@ impl Stat {
         }
     }
 
-    pub(super) fn of_fat(entry: &fat::Entry) -> Self {
+    pub(in crate::build) fn of_fat(entry: &fat::Entry) -> Self {
         let time = Timestamp { seconds: entry.modified_seconds, nanoseconds: 0 };
         Self {
             kind: if entry.is_dir { FileKind::Directory } else { FileKind::Regular },

@@ -32,6 +32,11 @@ impl<'d> Tree<'d> {
         Self { root, mounted }
     }
 
+    /// The filesystem at `/`, and the one that is mounted in it.
+    pub(in crate::build) fn volumes(&self) -> (&Volume<'d>, Option<(&ImagePath, &Volume<'d>)>) {
+        (&self.root, self.mounted.as_ref().map(|mounted| (&mounted.at, &mounted.volume)))
+    }
+
     pub(super) fn flush(self) -> Result<(), Error> {
         self.root.flush()?;
         self.mounted.map_or(Ok(()), |mounted| mounted.volume.flush())

@@ -16,13 +16,13 @@ const FSTAB_LIMIT: u64 = 1 << 20;
 /// Read and written at a time.
 const PIECE: usize = 1 << 20;
 
-enum Filesystem<'d> {
+pub(in crate::build) enum Filesystem<'d> {
     Ext4(Box<ext4::Filesystem<'d>>),
     Fat(Box<Fat<'d>>),
 }
 
 /// An opened filesystem.
-pub(super) struct Volume<'d> {
+pub(in crate::build) struct Volume<'d> {
     filesystem: Filesystem<'d>,
     number: Option<u32>,
     now: Timestamp,
@@ -89,6 +89,16 @@ impl<'d> Volume<'d> {
         Ok(Self { filesystem, number, now })
     }
 
+    /// The filesystem behind the words.
+    pub(in crate::build) fn filesystem(&self) -> &Filesystem<'d> {
+        &self.filesystem
+    }
+
+    /// The partition it is on; `None` for a bare one.
+    pub(in crate::build) fn number(&self) -> Option<u32> {
+        self.number
+    }
+
     /// Lays what was changed down on the device.
     pub(super) fn flush(self) -> Result<(), Error> {
         let number = self.number;
@@ -120,7 +130,7 @@ impl<'d> Volume<'d> {
     }
 
     /// `path` with every link followed, the last one too if `follow_last` says so.
-    pub(super) fn canonical(
+    pub(in crate::build) fn canonical(
         &self,
         verb: &'static str,
         path: &ImagePath,
@@ -357,7 +367,7 @@ impl<'d> Volume<'d> {
         }
     }
 
-    pub(super) fn usage(&self, mounted_on: String) -> Result<Usage, Error> {
+    pub(in crate::build) fn usage(&self, mounted_on: String) -> Result<Usage, Error> {
         let partition = self.number;
         match &self.filesystem {
             Filesystem::Ext4(root) => {

@@ -1,7 +1,7 @@
 //! `cardpress fs`
 
 mod grammar;
-mod show;
+pub(super) mod show;
 mod words;
 
 use std::ffi::OsString;

@@ -292,15 +292,18 @@ fn mode_letters(mode: u16) -> String {
     letters
 }
 
+/// Does a character do something to a terminal, other than being seen?
+pub(in crate::cli) fn steers(c: char) -> bool {
+    // Characters that change the order of what follows are no control characters.
+    c.is_control() || matches!(c, '\u{200e}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
 /// A name in which nothing can steer a terminal, and which cannot be mistaken for another.
 pub(in crate::cli) fn visible(name: &[u8]) -> String {
     let mut shown = String::new();
     for chunk in name.utf8_chunks() {
         for c in chunk.valid().chars() {
-            // Characters that change the order of what follows are no control characters.
-            let steers = c.is_control()
-                || matches!(c, '\u{200e}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-            if steers || c == '\\' { shown.extend(c.escape_default()) } else { shown.push(c) }
+            if steers(c) || c == '\\' { shown.extend(c.escape_default()) } else { shown.push(c) }
         }
         for byte in chunk.invalid() {
             let _ = write!(shown, "\\x{byte:02x}");
@@ -324,14 +327,14 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 /// Text under `key`; where the bytes are none, also as they are under `key_hex`.
-fn insert_bytes(object: &mut Map<String, Value>, key: &str, bytes: &[u8]) {
+pub(in crate::cli) fn insert_bytes(object: &mut Map<String, Value>, key: &str, bytes: &[u8]) {
     object.insert(key.to_owned(), String::from_utf8_lossy(bytes).into());
     if std::str::from_utf8(bytes).is_err() {
         object.insert(format!("{key}_hex"), hex(bytes).into());
     }
 }
 
-fn kind_word(kind: FileKind) -> &'static str {
+pub(in crate::cli) fn kind_word(kind: FileKind) -> &'static str {
     match kind {
         FileKind::Regular => "file",
         FileKind::Directory => "directory",
@@ -343,7 +346,7 @@ fn kind_word(kind: FileKind) -> &'static str {
     }
 }
 
-fn stat_json(stat: &Stat) -> Map<String, Value> {
+pub(in crate::cli) fn stat_json(stat: &Stat) -> Map<String, Value> {
     let time = |time: Timestamp| json!({ "seconds": time.seconds, "nanoseconds": time.nanoseconds });
     let object = json!({
         "kind": kind_word(stat.kind),

@@ -34,16 +34,7 @@ impl Filesystem<'_> {
     /// # Errors
     /// [`Error::Unsupported`] when a value lies in an inode of its own (`ea_inode`), or as for [`Self::stat`].
     pub fn xattrs(&self, path: &ImagePath) -> Result<Vec<Xattr>, Error> {
-        let inode = self.store.locate(path, true)?;
-        let mut xattrs = Vec::new();
-        for attribute in self.store.attributes(&inode)? {
-            if let Some(name) = whole_name(attribute.index, &attribute.name) {
-                let value = to_call(attribute.index, attribute.value, &inode)?;
-                xattrs.push(Xattr { name, value });
-            }
-        }
-        xattrs.sort_unstable();
-        Ok(xattrs)
+        listed(&self.store, &self.store.locate(path, true)?)
     }
 
     /// One extended attribute of what is at `path`; `None` when it does not have it. Symlinks are followed.
@@ -135,6 +126,19 @@ impl Filesystem<'_> {
             Ok(())
         })
     }
+}
+
+/// The extended attributes of an inode, sorted by name.
+pub(super) fn listed(store: &Store<'_>, inode: &Inode) -> Result<Vec<Xattr>, Error> {
+    let mut xattrs = Vec::new();
+    for attribute in store.attributes(inode)? {
+        if let Some(name) = whole_name(attribute.index, &attribute.name) {
+            let value = to_call(attribute.index, attribute.value, inode)?;
+            xattrs.push(Xattr { name, value });
+        }
+    }
+    xattrs.sort_unstable();
+    Ok(xattrs)
 }
 
 impl Store<'_> {

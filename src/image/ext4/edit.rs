@@ -15,7 +15,7 @@ use crate::base::ImagePath;
 const LINKS_LIMIT: u16 = 65_000;
 
 /// Refuses what is no regular file.
-pub(super) fn check_regular(inode: &Inode, path: &ImagePath) -> Result<(), Error> {
+pub(super) fn check_regular(inode: &Inode, path: &impl std::fmt::Display) -> Result<(), Error> {
     let path = || path.to_string();
     match inode.kind()? {
         FileKind::Regular => Ok(()),

@@ -68,8 +68,7 @@ impl Store<'_> {
     /// The target of a symlink.
     pub(super) fn read_link(&self, inode: &Inode) -> Result<Vec<u8>, Error> {
         let len = length(inode.size())?;
-        let xattr_sectors = if inode.xattr_block() == 0 { 0 } else { self.block_len() as u64 / 512 };
-        let target = if len <= SHORT_LINK_LEN && inode.sectors() == xattr_sectors {
+        let target = if is_short_link(inode, self.block_len()) {
             inode.check_readable()?;
             inode.i_block().get(..len).unwrap_or_default().to_vec()
         } else if len < self.block_len() {
@@ -316,6 +315,12 @@ impl Store<'_> {
         }
         Ok(())
     }
+}
+
+/// Does the text of this symlink lie in the inode itself?
+pub(super) fn is_short_link(inode: &Inode, block_len: usize) -> bool {
+    let xattr_sectors = if inode.xattr_block() == 0 { 0 } else { block_len as u64 / 512 };
+    inode.size() <= SHORT_LINK_LEN as u64 && inode.sectors() == xattr_sectors
 }
 
 /// Fills `buf`, which is byte `at` and on of a content of `len_bytes`.

@@ -10,7 +10,7 @@
 //! recover.rs             what an unclean end left behind ─ journal.rs, orphan.rs
 //! space.rs               what is kept for root, what is in use, zeros in what is not
 //! check.rs               is all of it sound?            ─ check/, which shares hardly more than the checksums
-//! path.rs                paths, with symlinks inside the image
+//! path.rs                paths, with symlinks inside the image ─ lookup.rs, by_inode.rs: by number
 //! directory.rs           directories as files of entries    ─ dir.rs (one block), htree.rs (the index), hash.rs
 //! file.rs, xattr.rs      content, extended attributes
 //! mapping.rs             which blocks a file has            ─ extent.rs, block_map.rs
@@ -38,6 +38,7 @@ mod alloc;
 mod attributes;
 mod bitmap;
 mod block_map;
+mod by_inode;
 mod bytes;
 mod check;
 mod checksum;
@@ -74,6 +75,7 @@ mod tests;
 mod xattr;
 
 pub use attributes::Xattr;
+pub use by_inode::{DataRun, Footprint};
 pub use check::{Report, check};
 pub use describe::{Described, State, describe};
 pub use error::{Corrupt, Error, Refusal};
@@ -293,7 +295,11 @@ impl<'d> Filesystem<'d> {
         if !inode.is_directory() {
             return Err(Error::NotADirectory { path: path.to_string() });
         }
-        let entries = self.store.entries(&inode)?.into_iter();
+        self.dir_entries(&inode)
+    }
+
+    fn dir_entries(&self, directory: &inode::Inode) -> Result<Vec<DirEntry>, Error> {
+        let entries = self.store.entries(directory)?.into_iter();
         entries
             .map(|entry| {
                 let kind = match FileKind::from_entry_type(entry.file_type) {

@@ -318,7 +318,7 @@ impl<'d> Store<'d> {
     }
 
     /// The block of the inode table that holds `inode`, and the byte in it.
-    fn inode_place(&self, inode: u32) -> Result<(u64, u64), Error> {
+    pub(super) fn inode_place(&self, inode: u32) -> Result<(u64, u64), Error> {
         let (group, slot) = self.superblock.group_of_inode(inode);
         let at = u64::from(slot) * self.superblock.inode_len as u64;
         let block_len = self.block_len() as u64;

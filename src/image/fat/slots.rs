@@ -7,8 +7,11 @@
 //! | 18..20 | `DIR_LstAccDate`             |
 //! | 20, 26 | `DIR_FstClusHI`, `LO`        |
 //! | 22..26 | `DIR_WrtTime`, `DIR_WrtDate` |
+//! | 28..32 | `DIR_FileSize`               |
 
-use super::layout::Next;
+use std::ops::Range;
+
+use super::layout::{Next, u32_le};
 use super::{Error, Fat, FatTime, find_in, names};
 
 const SLOT_LEN: usize = 32;
@@ -71,6 +74,40 @@ impl Fat<'_> {
         }
         self.label = (!label.is_empty()).then(|| label.to_uppercase());
         Ok(())
+    }
+
+    /// Where the content of a file lies, in the order of its bytes: whole clusters, and of the last as much as belongs
+    /// to it.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], [`Error::Corrupt`] when its clusters end before its length, [`Error::Device`].
+    pub fn extents(&self, path: &str) -> Result<Vec<Range<u64>>, Error> {
+        let Some((_, slot)) = self.slot_of(path)? else { return Ok(Vec::new()) };
+        let mut left = u64::from(u32_le(&slot, 28));
+        let mut next = Next::Cluster(self.first_cluster(&slot));
+        let mut extents: Vec<Range<u64>> = Vec::new();
+        while left > 0 {
+            // `tree` has seen to the first one, the layout to the others.
+            let Next::Cluster(cluster) = next else {
+                return Err(Error::Corrupt(format!("`{path}` ends {left} bytes too early")));
+            };
+            if !self.layout.is_cluster(cluster) {
+                return Err(Error::Corrupt(format!(
+                    "`{path}` begins at cluster {cluster:#x}, which is none"
+                )));
+            }
+            let at = self.layout.cluster_at(cluster);
+            let len = left.min(self.layout.cluster_len);
+            match extents.last_mut() {
+                Some(last) if last.end == at => last.end += len,
+                _ => extents.push(at..at + len),
+            }
+            left -= len;
+            if left > 0 {
+                next = self.pages.next(cluster)?;
+            }
+        }
+        Ok(extents)
     }
 
     /// Lets `..` of a directory that was moved name the directory it is in now; `fatfs` forgets to.
