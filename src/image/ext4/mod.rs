@@ -5,6 +5,7 @@
 //! edit.rs, identity.rs   what can be done: write, mkdir, link, rename, remove, owner, times, UUID, label
 //! node.rs                devices, named pipes, sockets
 //! attributes.rs          extended attributes, mode         ─ acl.rs
+//! lookup.rs, restore.rs  read and changed by inode, not by path
 //! make.rs                a new filesystem
 //! grow.rs                a longer filesystem            ─ resize_inode.rs
 //! recover.rs             what an unclean end left behind ─ journal.rs, orphan.rs
@@ -63,6 +64,7 @@ mod owners;
 mod path;
 mod recover;
 mod resize_inode;
+mod restore;
 mod settled;
 mod space;
 mod store;
@@ -76,9 +78,11 @@ pub use check::{Report, check};
 pub use error::{Corrupt, Error, Refusal};
 pub use features::FeatureNames;
 pub use inode::{FileKind, Timestamp};
+pub use lookup::Content;
 pub use make::{MakeOptions, make};
 pub use node::NodeKind;
 pub use recover::{Recovered, recover};
+pub use restore::Attributes;
 
 use crate::base::ImagePath;
 use crate::block::Device;
@@ -109,6 +113,8 @@ pub struct Stat {
     pub gid: u32,
     /// Its length; of a symlink that of its target.
     pub len_bytes: u64,
+    /// What it takes on the device, its extents and extended attributes included.
+    pub allocated_bytes: u64,
     /// Of a device its number, major and minor.
     pub device: Option<(u32, u32)>,
     /// How many names it has; of a directory 2 and its subdirectories, or 1 when they are too many to count.
@@ -239,7 +245,7 @@ impl<'d> Filesystem<'d> {
     /// # Errors
     /// [`Error::NotFound`], or as for [`Self::canonical`].
     pub fn stat(&self, path: &ImagePath, follow_last: bool) -> Result<Stat, Error> {
-        lookup::to_stat(&self.store.locate(path, follow_last)?)
+        self.to_stat(&self.store.locate(path, follow_last)?)
     }
 
     /// All of the regular file at `path`; symlinks are followed.
@@ -290,17 +296,7 @@ impl<'d> Filesystem<'d> {
         if !inode.is_directory() {
             return Err(Error::NotADirectory { path: path.to_string() });
         }
-        let entries = self.store.entries(&inode)?.into_iter();
-        entries
-            .map(|entry| {
-                let kind = match FileKind::from_entry_type(entry.file_type) {
-                    Some(kind) => kind,
-                    // Without the feature `filetype` only the inode tells.
-                    None => self.store.inode(entry.inode)?.kind()?,
-                };
-                Ok(DirEntry { name: entry.name, inode: entry.inode, kind })
-            })
-            .collect()
+        self.names_in(&inode)
     }
 
     /// Lays all edits down; the filesystem stays usable. Writes nothing when nothing was edited.
