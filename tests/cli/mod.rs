@@ -7,6 +7,7 @@ mod devices;
 mod export;
 mod fleet;
 mod fs;
+mod fs_trees;
 mod images;
 mod plan;
 mod recipes;

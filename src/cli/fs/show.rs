@@ -16,7 +16,7 @@ use super::super::ui;
 
 /// Standard output.
 pub(super) struct Screen {
-    json: bool,
+    pub(super) json: bool,
     /// Then nothing may be printed that would steer it.
     is_terminal: bool,
     interrupt: Interrupt,
@@ -114,7 +114,7 @@ impl Screen {
     }
 
     /// A name as it is, or on a terminal so that it is only seen.
-    fn name(&self, name: &[u8]) -> Vec<u8> {
+    pub(super) fn name(&self, name: &[u8]) -> Vec<u8> {
         if self.is_terminal { visible(name).into_bytes() } else { name.to_vec() }
     }
 
@@ -324,7 +324,7 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 /// Text under `key`; where the bytes are none, also as they are under `key_hex`.
-fn insert_bytes(object: &mut Map<String, Value>, key: &str, bytes: &[u8]) {
+pub(super) fn insert_bytes(object: &mut Map<String, Value>, key: &str, bytes: &[u8]) {
     object.insert(key.to_owned(), String::from_utf8_lossy(bytes).into());
     if std::str::from_utf8(bytes).is_err() {
         object.insert(format!("{key}_hex"), hex(bytes).into());
@@ -343,7 +343,7 @@ fn kind_word(kind: FileKind) -> &'static str {
     }
 }
 
-fn stat_json(stat: &Stat) -> Map<String, Value> {
+pub(super) fn stat_json(stat: &Stat) -> Map<String, Value> {
     let time = |time: Timestamp| json!({ "seconds": time.seconds, "nanoseconds": time.nanoseconds });
     let object = json!({
         "kind": kind_word(stat.kind),
@@ -351,6 +351,7 @@ fn stat_json(stat: &Stat) -> Map<String, Value> {
         "uid": stat.uid,
         "gid": stat.gid,
         "len_bytes": stat.len_bytes,
+        "allocated_bytes": stat.allocated_bytes,
         "device": stat.device.map(|(major, minor)| json!({ "major": major, "minor": minor })),
         "links": stat.links,
         "inode": stat.inode,
