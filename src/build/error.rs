@@ -443,6 +443,59 @@ pub enum Error {
     /// What was to be written could not be read to its end.
     #[error("cannot read what is to be written")]
     Input(#[source] std::io::Error),
+    /// A name below a directory cannot be looked at.
+    #[error("cannot go on at {path}: {reason}")]
+    Unwalkable {
+        /// Where; what is no text in it is escaped.
+        path: String,
+        /// Why not.
+        reason: &'static str,
+    },
+    /// Something else where only a directory will do.
+    #[error("cannot {verb} {path}: it is no directory")]
+    NotADirectory {
+        /// What was tried.
+        verb: &'static str,
+        /// Where.
+        path: ImagePath,
+    },
+    /// A directory of the host where a file is wanted.
+    #[error("cannot {verb} {}: it is a directory", path.display())]
+    HostDirectory {
+        /// `read` or `write`.
+        verb: &'static str,
+        /// Which.
+        path: PathBuf,
+    },
+    /// A directory of the image where a file is wanted.
+    #[error("cannot read {path}: it is a directory")]
+    DirectoryAsFile {
+        /// Where.
+        path: ImagePath,
+    },
+    /// The archive could not be written.
+    #[error("cannot write the archive")]
+    Output(#[source] std::io::Error),
+    /// The archive is none, or says what it cannot mean.
+    #[error("cannot read the archive: {place}: {reason}")]
+    BadArchive {
+        /// The member, or how far into the archive.
+        place: String,
+        /// What was found, what was wanted.
+        reason: String,
+    },
+    /// A member of an archive could not be unpacked. Nothing of the archive has been.
+    #[error("cannot unpack `{name}`")]
+    Unpack {
+        /// Its name, escaped.
+        name: String,
+        /// Why.
+        #[source]
+        source: Box<Error>,
+    },
+    /// A member of an archive is not for this place.
+    #[error("{0}")]
+    UnfitMember(String),
 }
 
 fn spoilt(names: &[String]) -> String {

@@ -309,6 +309,7 @@ mod tests {
             uid: 0,
             gid: 0,
             len_bytes: 12,
+            allocated_bytes: 0,
             device: None,
             links: 1,
             inode: Some(12),

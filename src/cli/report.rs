@@ -175,6 +175,10 @@ fn hint(cause: &(dyn std::error::Error + 'static)) -> Option<&'static str> {
             Some("`cardpress plan PROFILE` checks a profile against an image and writes nothing")
         }
         build::Error::Packed { .. } => Some("unpack it first, and edit the raw image"),
+        build::Error::HostDirectory { .. } | build::Error::DirectoryAsFile { .. } => Some(
+            "whole trees travel as archives: `tar -C DIR -cf - . | cardpress fs IMAGE tar-in PATH`, and back with \
+             `cardpress fs IMAGE tar-out PATH > x.tar`",
+        ),
         build::Error::Bare { .. } => Some("leave out --partition"),
         build::Error::Fat { .. } => Some("--partition root works on the root partition alone"),
         build::Error::NoFilesystem { .. } => {

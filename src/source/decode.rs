@@ -22,9 +22,9 @@ const BUFFER_LEN: usize = 1 << 20;
 /// Above it liblzma uses fewer threads: blocks are held whole, and `xz -9` makes them 192 MiB.
 const XZ_THREADING_MEMORY: u64 = 512 << 20;
 /// Above it a file is refused; `xz -9e` needs 65 MiB.
-const XZ_MEMORY: u64 = 1 << 30;
+pub(super) const XZ_MEMORY: u64 = 1 << 30;
 /// 2^27, what `zstd` itself takes without being asked.
-const ZSTD_WINDOW_LOG: u32 = 27;
+pub(super) const ZSTD_WINDOW_LOG: u32 = 27;
 const XZ_MAGIC: [u8; 6] = [0xfd, b'7', b'z', b'X', b'Z', 0];
 const GZ_MAGIC: [u8; 2] = [0x1f, 0x8b];
 

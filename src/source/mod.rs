@@ -20,6 +20,7 @@ mod raw;
 mod remote;
 pub mod signature;
 mod stamp;
+mod stream;
 mod sums;
 mod xz_index;
 
@@ -34,6 +35,7 @@ pub use self::file::{LocalImage, format_of, open_any, open_base};
 pub use self::format::Format;
 pub use self::net::{Client, Patience, without_secrets};
 pub use self::remote::{RemoteImage, open_remote};
+pub use self::stream::unpacked;
 pub use self::xz_index::{XzBlock, XzBlocks};
 
 /// No card that a Raspberry Pi image is made for is worth unpacking more: 64 GiB.

@@ -11,6 +11,7 @@ mod diff;
 mod export;
 mod fleet;
 mod fs;
+mod fs_trees;
 mod images;
 mod inspect;
 mod plan;

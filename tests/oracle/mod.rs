@@ -17,6 +17,8 @@ mod ext4_seal;
 mod ext4_shapes;
 mod ext4_turns;
 mod fat_corpus;
+#[cfg(target_os = "linux")]
+mod fs_trees;
 mod grow;
 mod host_files;
 mod packed;

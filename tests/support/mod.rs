@@ -3,5 +3,6 @@
 pub(crate) mod loops;
 pub(crate) mod server;
 pub(crate) mod shapes;
+pub(crate) mod tar;
 pub(crate) mod tools;
 pub(crate) mod world;

@@ -167,7 +167,7 @@ impl Image for Side<'_, '_> {
         let on_mounted = place.on_mounted;
         let mut children: Vec<(Vec<u8>, Place)> = match (self.filesystem(place), &place.node) {
             (Filesystem::Ext4(fs), Node::Inode(number)) => {
-                let entries = fs.entries_of(*number).map_err(|error| reason(&error))?.into_iter();
+                let entries = fs.read_dir_of(*number).map_err(|error| reason(&error))?.into_iter();
                 entries
                     .map(|entry| (entry.name, Place { on_mounted, node: Node::Inode(entry.inode) }))
                     .collect()
@@ -197,7 +197,9 @@ impl Image for Side<'_, '_> {
             }
             (Filesystem::Fat(fat), Node::Path(path)) => {
                 let entry = fat.stat(path).map_err(|error| reason(&error))?;
-                (Stat::of_fat(&entry.ok_or("it is gone")?), None)
+                let entry = entry.ok_or("it is gone")?;
+                let allocated = fat.allocated_bytes(path, &entry).map_err(|error| reason(&error))?;
+                (Stat::of_fat(&entry, allocated), None)
             }
             _ => return Err(mixed()),
         };

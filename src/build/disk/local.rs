@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::Path;
 
-use super::Tree;
+use super::{FileKind, Tree};
 use crate::base::{ImagePath, Interrupt, Interrupted};
 use crate::build::Error;
 use crate::sink;
@@ -21,13 +21,13 @@ impl Input {
     /// Opens a file. What does not know its length, such as a pipe, is first read into a temporary file.
     ///
     /// # Errors
-    /// [`Error::Host`]
+    /// [`Error::Host`], [`Error::HostDirectory`].
     pub fn open(path: &Path, interrupt: &Interrupt) -> Result<Self, Error> {
         let host = |verb| move |source| Error::Host { verb, path: path.to_owned(), source };
         let mut file = File::open(path).map_err(host("open"))?;
         let metadata = file.metadata().map_err(host("open"))?;
         if metadata.is_dir() {
-            return Err(host("read")(io::ErrorKind::IsADirectory.into()));
+            return Err(Error::HostDirectory { verb: "read", path: path.to_owned() });
         }
         let mut len_bytes = metadata.len();
         if !metadata.is_file() {
@@ -53,28 +53,45 @@ impl Tree<'_> {
     /// without set-user-id and the like. A device or pipe of the host is written to as it is.
     ///
     /// # Errors
-    /// As for [`Tree::read`]; [`Error::Sink`], [`Error::Host`], [`Error::Interrupted`].
+    /// [`Error::DirectoryAsFile`], or as for [`Tree::read`] and [`write_local`].
     pub fn get(&self, path: &ImagePath, local: &Path, interrupt: &Interrupt) -> Result<(), Error> {
         let host = |source| Error::Host { verb: "write", path: local.to_owned(), source };
-        let mode = u32::from(self.stat(path, true)?.mode & 0o777);
-        let copy = |out: &mut dyn Write| {
+        let stat = self.stat(path, true)?;
+        if stat.kind == FileKind::Directory {
+            return Err(Error::DirectoryAsFile { path: path.clone() });
+        }
+        let mode = u32::from(stat.mode & 0o777);
+        write_local(local, mode, |out| {
             self.read(path, &mut |piece| {
                 interrupt.check()?;
                 out.write_all(piece).map_err(host)
             })
-        };
-        match std::fs::metadata(local) {
-            Ok(there) if there.is_dir() => Err(host(io::ErrorKind::IsADirectory.into())),
-            Ok(there) if !there.is_file() => {
-                let mut out = File::options().write(true).open(local).map_err(host)?;
-                copy(&mut out)
-            }
-            _ => {
-                let failed = |source| Error::Sink { path: local.to_owned(), source: Box::new(source) };
-                let mut part = sink::Part::beside(local).map_err(failed)?;
-                copy(&mut part)?;
-                part.commit(mode).map_err(failed)
-            }
+        })
+    }
+}
+
+/// Lets `fill` write a file of the host, which appears whole or not at all, with this mode. A device or pipe of the host
+/// is written to as it is.
+///
+/// # Errors
+/// [`Error::Sink`], [`Error::Host`], [`Error::HostDirectory`], or what `fill` says.
+pub fn write_local<T>(
+    local: &Path,
+    mode: u32,
+    fill: impl FnOnce(&mut dyn Write) -> Result<T, Error>,
+) -> Result<T, Error> {
+    match std::fs::metadata(local) {
+        Ok(there) if there.is_dir() => Err(Error::HostDirectory { verb: "write", path: local.to_owned() }),
+        Ok(there) if !there.is_file() => {
+            let host = |source| Error::Host { verb: "write", path: local.to_owned(), source };
+            fill(&mut File::options().write(true).open(local).map_err(host)?)
+        }
+        _ => {
+            let failed = |source| Error::Sink { path: local.to_owned(), source: Box::new(source) };
+            let mut part = sink::Part::beside(local).map_err(failed)?;
+            let done = fill(&mut part)?;
+            part.commit(mode).map_err(failed)?;
+            Ok(done)
         }
     }
 }

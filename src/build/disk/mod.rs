@@ -9,11 +9,14 @@
 //! Whatever is done goes into the overlay; only [`Disk::commit`] touches the file, whole or not at all. It alone knows
 //! both what a filesystem is and how files are changed, and so which blocks may be written without a log: `spare.rs`.
 
+mod archive;
+mod job;
 mod local;
 mod spare;
 mod stat;
 mod tree;
 pub(super) mod volume;
+mod walk;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -32,9 +35,12 @@ pub(super) use volume::probe;
 
 pub use crate::block::redo::Error as InPlaceError;
 pub use crate::image::ext4::{FileKind, Timestamp, Xattr};
-pub use local::Input;
+pub use archive::Archive;
+pub use job::Job;
+pub use local::{Input, write_local};
 pub use stat::{Listed, Stat, Usage};
 pub use tree::Tree;
+pub use walk::{Found, Walk};
 
 /// Edits beyond this move from memory to a temporary file.
 const MEMORY_BYTES: u64 = 64 << 20;

@@ -21,6 +21,8 @@ pub struct Stat {
     pub gid: u32,
     /// Its length.
     pub len_bytes: u64,
+    /// What it takes on the disk.
+    pub allocated_bytes: u64,
     /// The numbers of a device: major, minor.
     pub device: Option<(u32, u32)>,
     /// How many names it has.
@@ -79,6 +81,7 @@ impl Stat {
             uid: stat.uid,
             gid: stat.gid,
             len_bytes: stat.len_bytes,
+            allocated_bytes: stat.allocated_bytes,
             device: stat.device,
             links: stat.links,
             inode: Some(stat.inode),
@@ -88,7 +91,7 @@ impl Stat {
         }
     }
 
-    pub(in crate::build) fn of_fat(entry: &fat::Entry) -> Self {
+    pub(in crate::build) fn of_fat(entry: &fat::Entry, allocated_bytes: u64) -> Self {
         let time = Timestamp { seconds: entry.modified_seconds, nanoseconds: 0 };
         Self {
             kind: if entry.is_dir { FileKind::Directory } else { FileKind::Regular },
@@ -96,6 +99,7 @@ impl Stat {
             uid: 0,
             gid: 0,
             len_bytes: entry.len_bytes,
+            allocated_bytes,
             device: None,
             links: 1,
             inode: None,

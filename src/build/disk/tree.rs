@@ -21,10 +21,10 @@ pub struct Tree<'d> {
 }
 
 /// Where a path leads once links have been followed.
-struct Place {
-    on_mounted: bool,
+pub(super) struct Place {
+    pub(super) on_mounted: bool,
     /// From the root of that filesystem.
-    path: ImagePath,
+    pub(super) path: ImagePath,
 }
 
 impl<'d> Tree<'d> {
@@ -42,28 +42,56 @@ impl<'d> Tree<'d> {
         self.mounted.map_or(Ok(()), |mounted| mounted.volume.flush())
     }
 
-    fn place(&self, verb: &'static str, path: &ImagePath, follow_last: bool) -> Result<Place, Error> {
-        let path = self.root.canonical(verb, path, follow_last)?;
+    pub(super) fn place(
+        &self,
+        verb: &'static str,
+        path: &ImagePath,
+        follow_last: bool,
+    ) -> Result<Place, Error> {
+        Ok(self.place_of(self.root.canonical(verb, path, follow_last)?))
+    }
+
+    /// Where `path` is, in which no link is left to follow.
+    pub(super) fn place_of(&self, path: ImagePath) -> Place {
         match self.mounted.as_ref().and_then(|mounted| path.below(&mounted.at)) {
-            None => Ok(Place { on_mounted: false, path }),
+            None => Place { on_mounted: false, path },
             Some(below) => {
                 // A part of a path is one.
                 let path = ImagePath::root().join(below).unwrap_or_else(|_| ImagePath::root());
-                Ok(Place { on_mounted: true, path })
+                Place { on_mounted: true, path }
             }
         }
     }
 
+    /// `path` with every link followed, the last one too if `follow_last` says so, as the running system would call it.
+    pub(super) fn canonical(&self, path: &ImagePath, follow_last: bool) -> Result<ImagePath, Error> {
+        self.root.canonical("read", path, follow_last)
+    }
+
+    /// Whether the other filesystem is mounted at `path` below `base`.
+    pub(super) fn is_mount(&self, base: &ImagePath, path: &[u8]) -> bool {
+        let below = self.mounted.as_ref().and_then(|mounted| mounted.at.below(base));
+        below.is_some_and(|below| below.as_bytes() == path)
+    }
+
     fn volume(&self, place: &Place) -> &Volume<'d> {
+        self.volume_at(place.on_mounted)
+    }
+
+    pub(super) fn volume_at(&self, on_mounted: bool) -> &Volume<'d> {
         match &self.mounted {
-            Some(mounted) if place.on_mounted => &mounted.volume,
+            Some(mounted) if on_mounted => &mounted.volume,
             _ => &self.root,
         }
     }
 
     fn volume_mut(&mut self, place: &Place) -> &mut Volume<'d> {
+        self.volume_at_mut(place.on_mounted)
+    }
+
+    pub(super) fn volume_at_mut(&mut self, on_mounted: bool) -> &mut Volume<'d> {
         match &mut self.mounted {
-            Some(mounted) if place.on_mounted => &mut mounted.volume,
+            Some(mounted) if on_mounted => &mut mounted.volume,
             _ => &mut self.root,
         }
     }
@@ -78,7 +106,7 @@ impl<'d> Tree<'d> {
         if busy { Err(Error::Mounted { path: path.clone() }) } else { Ok(()) }
     }
 
-    fn found(&self, verb: &'static str, path: &ImagePath, place: &Place) -> Result<Stat, Error> {
+    pub(super) fn found(&self, verb: &'static str, path: &ImagePath, place: &Place) -> Result<Stat, Error> {
         let missing = || Error::NoSuchPath { verb, path: path.clone() };
         self.volume(place).stat(&place.path)?.ok_or_else(missing)
     }

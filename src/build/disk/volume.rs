@@ -23,7 +23,7 @@ pub(in crate::build) enum Filesystem<'d> {
 
 /// An opened filesystem.
 pub(in crate::build) struct Volume<'d> {
-    filesystem: Filesystem<'d>,
+    pub(super) filesystem: Filesystem<'d>,
     number: Option<u32>,
     now: Timestamp,
 }
@@ -45,11 +45,11 @@ pub(in crate::build) fn probe(device: &dyn ReadAt) -> Result<Option<&'static str
     Ok(is_fat.then_some("FAT"))
 }
 
-fn to_fat(path: &ImagePath) -> &str {
+pub(super) fn to_fat(path: &ImagePath) -> &str {
     path.as_str().trim_start_matches('/')
 }
 
-fn fat_time(time: Timestamp) -> FatTime {
+pub(super) fn fat_time(time: Timestamp) -> FatTime {
     FatTime::from_epoch_seconds(u64::try_from(time.seconds).unwrap_or(0))
 }
 
@@ -151,9 +151,15 @@ impl<'d> Volume<'d> {
             },
             Filesystem::Fat(fat) => {
                 let found = fat.stat(to_fat(path)).map_err(on_fat("read", path))?;
-                Ok(found.map(|entry| Stat::of_fat(&entry)))
+                found.map(|entry| self.fat_stat(fat, to_fat(path), &entry)).transpose()
             }
         }
+    }
+
+    /// `at` has no `/` at either end.
+    pub(super) fn fat_stat(&self, fat: &Fat<'_>, at: &str, entry: &fat::Entry) -> Result<Stat, Error> {
+        let allocated = fat.allocated_bytes(at, entry);
+        Ok(Stat::of_fat(entry, allocated.map_err(|source| fat_fault(self.number, source))?))
     }
 
     pub(super) fn read_link(&self, path: &ImagePath) -> Result<Vec<u8>, Error> {
@@ -180,10 +186,10 @@ impl<'d> Volume<'d> {
             Filesystem::Fat(fat) => {
                 let entries = fat.read_dir(to_fat(path)).map_err(on_fat("read", path))?;
                 let listed = entries.into_iter().map(|entry| {
-                    let stat = Stat::of_fat(&entry);
-                    Listed { name: entry.name.into_bytes(), stat, target: None }
+                    let stat = self.fat_stat(fat, &format!("{}/{}", to_fat(path), entry.name), &entry)?;
+                    Ok(Listed { name: entry.name.into_bytes(), stat, target: None })
                 });
-                listed.collect()
+                listed.collect::<Result<_, Error>>()?
             }
         };
         names.sort_by(|one, other| one.name.cmp(&other.name));
@@ -360,7 +366,11 @@ impl<'d> Volume<'d> {
         self.now
     }
 
-    fn ext4(&mut self, path: &ImagePath, what: &'static str) -> Result<&mut ext4::Filesystem<'d>, Error> {
+    pub(super) fn ext4(
+        &mut self,
+        path: &ImagePath,
+        what: &'static str,
+    ) -> Result<&mut ext4::Filesystem<'d>, Error> {
         match &mut self.filesystem {
             Filesystem::Ext4(root) => Ok(root),
             Filesystem::Fat(_) => Err(fat_cannot(path, what)),
@@ -473,7 +483,7 @@ pub(super) fn make(device: &dyn Device, kind: Kind, now: Timestamp, seed: &[u8; 
 }
 
 const XATTRS: &str = "extended attributes";
-const NEW_FILE: NewAttributes = NewAttributes { mode: 0o644, uid: 0, gid: 0 };
+pub(super) const NEW_FILE: NewAttributes = NewAttributes { mode: 0o644, uid: 0, gid: 0 };
 const NEW_DIRECTORY: NewAttributes = NewAttributes { mode: 0o755, uid: 0, gid: 0 };
 
 fn serial(text: &str) -> Option<u32> {
@@ -504,12 +514,12 @@ fn fat_fault(number: Option<u32>, source: fat::Error) -> Error {
     Error::Fat { place: place(number), source: Box::new(source) }
 }
 
-fn on_ext4(verb: &'static str, path: &ImagePath) -> impl Fn(ext4::Error) -> Error {
+pub(super) fn on_ext4(verb: &'static str, path: &ImagePath) -> impl Fn(ext4::Error) -> Error {
     let path = path.clone();
     move |source| Error::Ext4Path { verb, path: path.clone(), source: Box::new(source) }
 }
 
-fn on_fat(verb: &'static str, path: &ImagePath) -> impl Fn(fat::Error) -> Error {
+pub(super) fn on_fat(verb: &'static str, path: &ImagePath) -> impl Fn(fat::Error) -> Error {
     let path = path.clone();
     move |source| Error::FatPath { verb, path: path.clone(), source: Box::new(source) }
 }

@@ -4,9 +4,12 @@ use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
 use crate::base::{ByteLen, ImagePath};
-use crate::build::disk::{Kind, Timestamp};
+use crate::build::disk::{FileKind, Kind, Timestamp};
 
-/// One command.
+use super::find::{Glob, Tests};
+use super::trees::SumForm;
+
+/// One command. Of an archive without a file of the host `local` is `None`: a standard stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Command {
     Ls { long: bool, recursive: bool, json: bool, path: ImagePath },
@@ -21,10 +24,14 @@ pub(super) enum Command {
     Mv { from: ImagePath, to: ImagePath },
     HardLink { existing: ImagePath, path: ImagePath },
     Symlink { target: String, path: ImagePath },
-    Chmod { mode: u16, path: ImagePath },
-    Chown { uid: u32, gid: u32, path: ImagePath },
+    Chmod { recursive: bool, mode: u16, path: ImagePath },
+    Chown { recursive: bool, uid: u32, gid: u32, path: ImagePath },
     Touch { time: Option<Timestamp>, path: ImagePath },
     Stat { json: bool, path: ImagePath },
+    Find { path: ImagePath, tests: Tests },
+    Du { form: SumForm, path: ImagePath },
+    TarOut { path: ImagePath, local: Option<PathBuf> },
+    TarIn { local: Option<PathBuf>, path: ImagePath },
     XattrGet { path: ImagePath, name: String },
     XattrSet { path: ImagePath, name: String, value: Vec<u8> },
     XattrRm { path: ImagePath, name: String },
@@ -36,7 +43,7 @@ pub(super) enum Command {
 }
 
 /// Every command with its words, as `--help` shows them.
-const USAGES: [(&str, &str); 23] = [
+const USAGES: [(&str, &str); 27] = [
     ("ls", "ls [-l] [-R] PATH"),
     ("cat", "cat PATH"),
     ("get", "get PATH LOCAL"),
@@ -48,12 +55,16 @@ const USAGES: [(&str, &str); 23] = [
     ("rm", "rm [-r] PATH"),
     ("mv", "mv OLD NEW"),
     ("ln", "ln [-s] TARGET PATH"),
-    ("chmod", "chmod OCTAL PATH"),
-    ("chown", "chown UID:GID PATH"),
+    ("chmod", "chmod [-R] OCTAL PATH"),
+    ("chown", "chown [-R] UID:GID PATH"),
     ("touch", "touch [-d @SECONDS] PATH"),
     ("stat", "stat [--json] PATH"),
+    ("find", "find PATH [-name GLOB] [-type f|d|l|b|c|p|s] [-newer PATH] [-maxdepth N] [-print0] [--json]"),
+    ("du", "du [-s] [-h] [--json] PATH"),
+    ("tar-out", "tar-out PATH [LOCAL]"),
+    ("tar-in", "tar-in [LOCAL] PATH"),
     ("xattr", "xattr get|set|rm PATH NAME [VALUE]"),
-    ("df", "df"),
+    ("df", "df [-h] [--json]"),
     ("grow", "grow SIZE"),
     ("set-uuid", "set-uuid UUID"),
     ("set-label", "set-label TEXT"),
@@ -75,9 +86,17 @@ impl Command {
                 | Self::Cat { .. }
                 | Self::Get { .. }
                 | Self::Stat { .. }
+                | Self::Find { .. }
+                | Self::Du { .. }
+                | Self::TarOut { .. }
                 | Self::XattrGet { .. }
                 | Self::Df { .. }
         )
+    }
+
+    /// Does it read standard input?
+    pub(super) fn reads_input(&self) -> bool {
+        matches!(self, Self::TarIn { local: None, .. })
     }
 
     /// The command that `words` are.
@@ -140,13 +159,15 @@ impl Command {
                 }
             }
             "chmod" => {
-                let [mode, path] = words.plain()?;
-                Self::Chmod { mode: octal(text(mode)?)?, path: image(path)? }
+                let [recursive] = words.flags(["-R"])?;
+                let [mode, path] = words.operands()?;
+                Self::Chmod { recursive, mode: octal(text(mode)?)?, path: image(path)? }
             }
             "chown" => {
-                let [owner, path] = words.plain()?;
+                let [recursive] = words.flags(["-R"])?;
+                let [owner, path] = words.operands()?;
                 let (uid, gid) = owners(text(owner)?)?;
-                Self::Chown { uid, gid, path: image(path)? }
+                Self::Chown { recursive, uid, gid, path: image(path)? }
             }
             "touch" => {
                 let time = words.value("-d")?.map(moment).transpose()?;
@@ -158,9 +179,32 @@ impl Command {
                 let [path] = words.operands()?;
                 Self::Stat { json, path: image(path)? }
             }
+            "find" => words.find()?,
+            "du" => {
+                let [only_sum, human, json] = words.flags(["-s", "-h", "--json"])?;
+                let [path] = words.operands()?;
+                Self::Du { form: SumForm { only_sum, human, json }, path: image(path)? }
+            }
+            "tar-out" => {
+                let [] = words.flags([])?;
+                let (path, local) = match words.operands() {
+                    Ok([path]) => (path, None),
+                    Err(_) => words.operands().map(|[path, local]| (path, local_file(local)))?,
+                };
+                Self::TarOut { path: image(path)?, local }
+            }
+            "tar-in" => {
+                let [] = words.flags([])?;
+                let (local, path) = match words.operands() {
+                    Ok([path]) => (None, path),
+                    Err(_) => words.operands().map(|[local, path]| (local_file(local), path))?,
+                };
+                Self::TarIn { local, path: image(path)? }
+            }
             "xattr" => words.xattr()?,
             "df" => {
-                let [json] = words.flags(["--json"])?;
+                // Sizes are for people anyway.
+                let [json, _] = words.flags(["--json", "-h"])?;
                 let [] = words.operands()?;
                 Self::Df { json }
             }
@@ -256,6 +300,43 @@ impl<'w> Words<'w> {
         self.operands()
     }
 
+    /// As find(1) has them: the path, and then the tests, all of which must hold.
+    fn find(&mut self) -> Result<Command, String> {
+        let mut paths = Vec::new();
+        let mut tests = Tests::default();
+        while let Some((word, rest)) = self.left.split_first() {
+            self.left = rest;
+            let mut value = |wanted: &str| {
+                let (value, rest) = self
+                    .left
+                    .split_first()
+                    .ok_or_else(|| format!("`{}` needs {wanted}: {}", word.display(), usage("find")))?;
+                self.left = rest;
+                Ok::<_, String>(value.as_os_str())
+            };
+            match word.to_str().unwrap_or_default() {
+                "-name" => tests.names.push(Glob::new(text(value("a pattern")?)?)),
+                "-type" => tests.kinds.push(kinds(text(value("a letter")?)?)?),
+                "-newer" => tests.newer.push(image(value("a path of the image")?)?),
+                "-maxdepth" => {
+                    let number = text(value("a number")?)?;
+                    let wanted = || format!("found `{number}`, wanted how many names deep to look");
+                    tests.depth_max = Some(number.parse().map_err(|_| wanted())?);
+                }
+                "-print0" => tests.print0 = true,
+                "--json" => tests.json = true,
+                flag if flag.starts_with('-') => {
+                    return Err(format!("`find` has no option `{flag}`: {}", usage("find")));
+                }
+                _ => paths.push(word.as_os_str()),
+            }
+        }
+        match paths[..] {
+            [path] => Ok(Command::Find { path: image(path)?, tests }),
+            _ => Err(format!("found {} operands, wanted 1: {}", paths.len(), usage("find"))),
+        }
+    }
+
     fn xattr(&mut self) -> Result<Command, String> {
         let (verb, rest) = self.left.split_first().ok_or_else(|| format!("wanted {}", usage("xattr")))?;
         self.left = rest;
@@ -299,6 +380,26 @@ fn text(word: &OsStr) -> Result<&str, String> {
 
 fn image(word: &OsStr) -> Result<ImagePath, String> {
     text(word)?.parse().map_err(|error: crate::base::ImagePathError| error.to_string())
+}
+
+/// A file of the host; `-` is none, but the standard stream.
+fn local_file(word: &OsStr) -> Option<PathBuf> {
+    (word != "-").then(|| word.into())
+}
+
+/// The letters of find(1), with commas between them.
+fn kinds(text: &str) -> Result<Vec<FileKind>, String> {
+    let kind = |letter: &str| match letter {
+        "f" => Ok(FileKind::Regular),
+        "d" => Ok(FileKind::Directory),
+        "l" => Ok(FileKind::Symlink),
+        "b" => Ok(FileKind::BlockDevice),
+        "c" => Ok(FileKind::CharacterDevice),
+        "p" => Ok(FileKind::Fifo),
+        "s" => Ok(FileKind::Socket),
+        _ => Err(format!("found `{text}`, wanted f, d, l, b, c, p or s, or several with commas")),
+    };
+    text.split(',').map(kind).collect()
 }
 
 fn size(word: &OsStr) -> Result<ByteLen, String> {
@@ -365,110 +466,4 @@ fn attribute_value(word: &OsStr) -> Result<Vec<u8>, String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn parse(line: &str) -> Result<Command, String> {
-        let words: Vec<OsString> = line.split(' ').map(OsString::from).collect();
-        Command::parse(&words)
-    }
-
-    fn path(text: &str) -> ImagePath {
-        text.parse().unwrap()
-    }
-
-    #[test]
-    fn every_command_of_the_help_is_known() {
-        for line in [
-            "ls /",
-            "ls -l -R /",
-            "ls -lR /",
-            "cat /a",
-            "get /a b",
-            "put b /a",
-            "append b /a",
-            "write-at 4KiB b /a",
-            "truncate 0 /a",
-            "mkdir -p /a",
-            "mkdir /a",
-            "rm -r /a",
-            "rm /a",
-            "mv /a /b",
-            "ln /a /b",
-            "ln -s ../a /b",
-            "chmod 0755 /a",
-            "chown 1000:1000 /a",
-            "touch /a",
-            "touch -d @0 /a",
-            "stat /a",
-            "stat --json /a",
-            "xattr get /a user.b",
-            "xattr set /a user.b c",
-            "xattr rm /a user.b",
-            "df",
-            "grow 8GiB",
-            "set-uuid 1A2B-3C4D",
-            "set-label rootfs",
-            "mkfs ext4",
-            "mkfs fat32",
-        ] {
-            let command = parse(line).unwrap_or_else(|reason| panic!("{line}: {reason}"));
-            let reads = ["ls", "cat", "get", "stat", "df", "xattr get"];
-            assert_eq!(command.is_edit(), !reads.iter().any(|read| line.starts_with(read)), "{line}");
-        }
-    }
-
-    #[test]
-    fn words_mean_what_they_say() {
-        assert_eq!(
-            parse("ls -lR /etc"),
-            Ok(Command::Ls { long: true, recursive: true, json: false, path: path("/etc") })
-        );
-        assert_eq!(
-            parse("ln -s -- -odd /a"),
-            Ok(Command::Symlink { target: "-odd".to_owned(), path: path("/a") })
-        );
-        assert_eq!(parse("chmod 4755 /a"), Ok(Command::Chmod { mode: 0o4755, path: path("/a") }));
-        assert_eq!(
-            parse("touch -d @-1.25 /a"),
-            Ok(Command::Touch {
-                time: Some(Timestamp { seconds: -2, nanoseconds: 750_000_000 }),
-                path: path("/a")
-            })
-        );
-        assert_eq!(
-            parse("xattr set /a user.x 0x00ff"),
-            Ok(Command::XattrSet { path: path("/a"), name: "user.x".to_owned(), value: vec![0, 255] })
-        );
-        assert_eq!(parse("set-label -x"), Ok(Command::SetLabel { label: "-x".to_owned() }));
-    }
-
-    #[test]
-    fn what_does_not_fit_is_told_with_what_would() {
-        for (line, word) in [
-            ("lss /", "did you mean `ls`"),
-            ("frobnicate", "--help"),
-            ("ls", "ls [-l] [-R] PATH"),
-            ("ls -x /", "no option `-x`"),
-            ("ls etc", "begins with `/`"),
-            ("cat /a /b", "found 2 operands, wanted 1"),
-            ("cat -n /a", "no option `-n`"),
-            ("rm /a/../b", "`..`"),
-            ("chmod 888 /a", "octal"),
-            ("chmod 10000 /a", "octal"),
-            ("chmod +x /a", "octal"),
-            ("chown root:root /a", "1000:1000"),
-            ("chown 1 /a", "1000:1000"),
-            ("touch -d 5 /a", "@1700000000"),
-            ("touch -d", "needs a value"),
-            ("truncate 5G /a", "8GiB"),
-            ("xattr list /a", "get|set|rm"),
-            ("xattr set /a user.x 0xf", "hexadecimal"),
-            ("mkfs btrfs", "ext4 or fat32"),
-            ("df /", "found 1 operands"),
-        ] {
-            let reason = parse(line).unwrap_err();
-            assert!(reason.contains(word), "{line}: {reason}");
-        }
-    }
-}
+mod tests;

@@ -1,11 +1,13 @@
 //! `cardpress fs`
 
+mod find;
 mod grammar;
 pub(super) mod show;
+mod trees;
 mod words;
 
 use std::ffi::OsString;
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, IsTerminal as _, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -30,14 +32,17 @@ Commands, one as arguments or one a line of a script (POSIX shell quoting, # com
   ls [-l] [-R] PATH          cat PATH                 get PATH LOCAL          put LOCAL PATH
   append LOCAL PATH          write-at OFFSET LOCAL PATH                       truncate SIZE PATH
   mkdir [-p] PATH            rm [-r] PATH             mv OLD NEW              ln [-s] TARGET PATH
-  chmod OCTAL PATH           chown UID:GID PATH       touch [-d @SECONDS] PATH
+  chmod [-R] OCTAL PATH      chown [-R] UID:GID PATH  touch [-d @SECONDS] PATH
   stat [--json] PATH         xattr get|set|rm PATH NAME [VALUE]               df
+  find PATH [-name GLOB] [-type f|d|l|b|c|p|s] [-newer PATH] [-maxdepth N] [-print0]
+  du [-s] [-h] PATH          tar-out PATH [LOCAL]     tar-in [LOCAL] PATH
   grow SIZE                  set-uuid UUID            set-label TEXT          mkfs ext4|fat32 (bare file)
 
 PATH begins with / and is as the running system sees it: /boot/firmware/cmdline.txt is on the boot partition if the \
 image's fstab says so. `put` onto an existing file keeps owner, mode and extended attributes except \
 security.capability; a new file is 0644, a new directory 0755, both root's. Times are SOURCE_DATE_EPOCH when set, \
-else the clock's. SIZE is the new length of the image, as 8GiB. NEW is the whole new name, also when it is a directory.
+else the clock's. Trees go out and in as tar archives, \
+with all attributes: `tar-out PATH > x.tar`, `tar-in PATH < x.tar`, also packed. SIZE is the new length of the image, as 8GiB. NEW is the whole new name, also when it is a directory.
 
 Exit status: 0 done; 1 failed, image untouched; 2 a command that is none; 3 in use by another process, or refused; \
 4 the disk failed while the image was written: the next command on it finishes the changes.";
@@ -78,6 +83,7 @@ pub(super) fn run(args: &Fs, global: &Global, ui: &Ui) -> Result<(), Failure> {
         None => vec![of_words(&args.command)?],
     };
     let part = args.partition.unwrap_or_default();
+    check_input(args, &steps)?;
     let is_edit = steps.iter().any(|step| step.command.is_edit());
     let disk = if is_edit {
         Disk::open_to_write(&args.image, part, now()?)?
@@ -98,6 +104,22 @@ pub(super) fn run(args: &Fs, global: &Global, ui: &Ui) -> Result<(), Failure> {
         disk.commit(&ui.interrupt)?;
     }
     Ok(())
+}
+
+/// Standard input can be read once only, and by nobody when it is a person.
+fn check_input(args: &Fs, steps: &[Step]) -> Result<(), Failure> {
+    let mut readers = steps.iter().filter(|step| step.command.reads_input());
+    let Some(first) = readers.next() else { return Ok(()) };
+    let reason = if args.script.as_deref() == Some(Path::new("-")) {
+        "standard input is the script already; name a file"
+    } else if readers.next().is_some() {
+        "standard input can be read once only; name files"
+    } else if io::stdin().is_terminal() {
+        "standard input is a terminal; name a file, or use `< x.tar`"
+    } else {
+        return Ok(());
+    };
+    Err(Failure::Usage(anyhow!("{}: {reason}", first.at)))
 }
 
 /// `SOURCE_DATE_EPOCH`, or else what the clock says: whoever edits by hand expects the time of the day.
@@ -226,10 +248,16 @@ impl Session<'_> {
             Command::Mv { from, to } => tree.rename(from, to)?,
             Command::HardLink { existing, path } => tree.hard_link(existing, path)?,
             Command::Symlink { target, path } => tree.symlink(path, target)?,
-            Command::Chmod { mode, path } => tree.set_mode(path, *mode)?,
-            Command::Chown { uid, gid, path } => tree.set_owner(path, *uid, *gid)?,
+            Command::Chmod { recursive: false, mode, path } => tree.set_mode(path, *mode)?,
+            Command::Chmod { mode, path, .. } => tree.set_mode_below(path, *mode)?,
+            Command::Chown { recursive: false, uid, gid, path } => tree.set_owner(path, *uid, *gid)?,
+            Command::Chown { uid, gid, path, .. } => tree.set_owner_below(path, *uid, *gid)?,
             Command::Touch { time, path } => tree.touch(path, *time)?,
             Command::Stat { json, path } => self.screen.stat(tree, path, *json)?,
+            Command::Find { path, tests } => self.screen.find(tree, path, tests, &mut self.job("find"))?,
+            Command::Du { form, path } => self.screen.du(tree, path, *form, &mut self.job("add up"))?,
+            Command::TarOut { path, local } => self.tar_out(tree, path, local.as_deref())?,
+            Command::TarIn { local, path } => self.tar_in(tree, local.as_deref(), path)?,
             Command::XattrGet { path, name } => self.screen.attribute(&tree.xattr(path, name)?)?,
             Command::XattrSet { path, name, value } => tree.set_xattr(path, name, value)?,
             Command::XattrRm { path, name } => tree.remove_xattr(path, name)?,

@@ -16,7 +16,7 @@ use super::super::ui;
 
 /// Standard output.
 pub(super) struct Screen {
-    json: bool,
+    pub(super) json: bool,
     /// Then nothing may be printed that would steer it.
     is_terminal: bool,
     interrupt: Interrupt,
@@ -114,7 +114,7 @@ impl Screen {
     }
 
     /// A name as it is, or on a terminal so that it is only seen.
-    fn name(&self, name: &[u8]) -> Vec<u8> {
+    pub(super) fn name(&self, name: &[u8]) -> Vec<u8> {
         if self.is_terminal { visible(name).into_bytes() } else { name.to_vec() }
     }
 
@@ -354,6 +354,7 @@ pub(in crate::cli) fn stat_json(stat: &Stat) -> Map<String, Value> {
         "uid": stat.uid,
         "gid": stat.gid,
         "len_bytes": stat.len_bytes,
+        "allocated_bytes": stat.allocated_bytes,
         "device": stat.device.map(|(major, minor)| json!({ "major": major, "minor": minor })),
         "links": stat.links,
         "inode": stat.inode,

@@ -12,9 +12,9 @@ use crate::base::ImagePath;
 const PREFIXES: [(u8, &[u8]); 3] = [(1, b"user."), (4, b"trusted."), (6, b"security.")];
 /// Access control lists have numbers of their own and nothing behind the name.
 const ACCESS: u8 = 2;
-const DEFAULT: u8 = 3;
+pub(super) const DEFAULT: u8 = 3;
 const ACLS: [(u8, &[u8]); 2] = [(ACCESS, b"system.posix_acl_access"), (DEFAULT, b"system.posix_acl_default")];
-const USER: u8 = 1;
+pub(super) const USER: u8 = 1;
 /// `XATTR_NAME_MAX`, prefix included.
 const NAME_LIMIT: usize = 255;
 
@@ -67,13 +67,7 @@ impl Filesystem<'_> {
             if index == DEFAULT && kind != FileKind::Directory {
                 return Err(Error::NotADirectory { path: path.to_string() });
             }
-            match index {
-                ACCESS | DEFAULT => {
-                    let acl = Acl::from_call(value).map_err(|reason| Error::BadAcl { reason })?;
-                    fs.store.set_acl(inode, index, acl)
-                }
-                _ => fs.store.put_attribute(inode, index, rest, value),
-            }
+            fs.store.put_value(inode, index, rest, value)
         })
     }
 
@@ -95,16 +89,7 @@ impl Filesystem<'_> {
     /// # Errors
     /// [`Error::NotFound`], or as for [`Self::write_file`].
     pub fn set_mode(&mut self, path: &ImagePath, mode: u16) -> Result<(), Error> {
-        self.change_attributes(path, |fs, inode| {
-            inode.set_mode(mode);
-            match fs.store.acl(inode, ACCESS)? {
-                Some(mut acl) => {
-                    acl.set_permissions(mode);
-                    fs.store.set_acl(inode, ACCESS, Some(acl))
-                }
-                None => Ok(()),
-            }
-        })
+        self.change_attributes(path, |fs, inode| fs.store.change_mode(inode, mode))
     }
 
     /// Changes an inode with its attributes; one that is the same afterwards is not touched.
@@ -115,16 +100,25 @@ impl Filesystem<'_> {
     ) -> Result<(), Error> {
         self.edit(|fs| {
             let before = fs.store.locate(path, true)?;
-            before.check_editable()?;
-            let attributes = fs.store.attributes(&before)?;
-            let mut inode = before.clone();
-            change(fs, &mut inode)?;
-            if inode != before || attributes != fs.store.attributes(&inode)? {
-                inode.set_changed(fs.clock);
-                fs.store.put_inode(inode);
-            }
-            Ok(())
+            fs.change_attributes_in(before, change)
         })
+    }
+
+    /// The same for an inode, as a part of an edit.
+    pub(super) fn change_attributes_in(
+        &mut self,
+        before: Inode,
+        change: impl FnOnce(&mut Self, &mut Inode) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        before.check_editable()?;
+        let attributes = self.store.attributes(&before)?;
+        let mut inode = before.clone();
+        change(self, &mut inode)?;
+        if inode != before || attributes != self.store.attributes(&inode)? {
+            inode.set_changed(self.clock);
+            self.store.put_inode(inode);
+        }
+        Ok(())
     }
 }
 
@@ -155,6 +149,35 @@ impl Store<'_> {
             self.put_attribute(inode, DEFAULT, b"", &default.to_disk())?;
         }
         self.set_acl(inode, ACCESS, Some(own))
+    }
+
+    /// Sets the 12 permission bits, and those of the access control list.
+    pub(super) fn change_mode(&mut self, inode: &mut Inode, mode: u16) -> Result<(), Error> {
+        inode.set_mode(mode);
+        match self.acl(inode, ACCESS)? {
+            Some(mut acl) => {
+                acl.set_permissions(mode);
+                self.set_acl(inode, ACCESS, Some(acl))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Gives an attribute a value in the form of system calls.
+    pub(super) fn put_value(
+        &mut self,
+        inode: &mut Inode,
+        index: u8,
+        name: &[u8],
+        value: &[u8],
+    ) -> Result<(), Error> {
+        match index {
+            ACCESS | DEFAULT => {
+                let acl = Acl::from_call(value).map_err(|reason| Error::BadAcl { reason })?;
+                self.set_acl(inode, index, acl)
+            }
+            _ => self.put_attribute(inode, index, name, value),
+        }
     }
 
     /// A list of an inode, when it has one.
@@ -203,7 +226,7 @@ fn whole_name(index: u8, name: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// The number of the prefix of `name`, and the rest.
-fn split_name(name: &[u8]) -> Result<(u8, &[u8]), Error> {
+pub(super) fn split_name(name: &[u8]) -> Result<(u8, &[u8]), Error> {
     if let Some((index, _)) = ACLS.iter().find(|(_, text)| *text == name) {
         return Ok((*index, b""));
     }

@@ -3,14 +3,13 @@
 
 use std::ops::Range;
 
-use super::attributes::listed;
+use super::Filesystem;
 use super::edit::check_regular;
 use super::error::Error;
 use super::features::{compat, incompat};
 use super::file::is_short_link;
 use super::inode::{FileKind, Inode, ROOT};
 use super::mapping::Mapping;
-use super::{DirEntry, Filesystem, Xattr};
 
 /// Where all that makes a file lies, in bytes of the device. Two filesystems that [read alike](Filesystem::reads_like)
 /// and have the same bytes in all of it have the same file.
@@ -114,18 +113,6 @@ impl Filesystem<'_> {
         Ok(start..start.saturating_add(self.store.superblock.inode_len as u64))
     }
 
-    /// The names in the directory with inode `number`, without `.` and `..`, in no order.
-    ///
-    /// # Errors
-    /// [`Error::NotADirectory`], [`Error::Corrupt`], [`Error::Refused`], [`Error::Device`].
-    pub fn entries_of(&self, number: u32) -> Result<Vec<DirEntry>, Error> {
-        let inode = self.store.inode(number)?;
-        if !inode.is_directory() {
-            return Err(Error::NotADirectory { path: format!("inode {number}") });
-        }
-        self.dir_entries(&inode)
-    }
-
     /// As [`Self::read_at`], for the file with inode `number`.
     ///
     /// # Errors
@@ -134,15 +121,6 @@ impl Filesystem<'_> {
         let inode = self.store.inode(number)?;
         check_regular(&inode, &format_args!("inode {number}"))?;
         self.store.read_part(&inode, offset, buf)
-    }
-
-    /// As [`Self::xattrs`], for inode `number`.
-    ///
-    /// # Errors
-    /// [`Error::Unsupported`] when a value lies in an inode of its own (`ea_inode`), [`Error::Corrupt`],
-    /// [`Error::Device`].
-    pub fn xattrs_of(&self, number: u32) -> Result<Vec<Xattr>, Error> {
-        listed(&self.store, &self.store.inode(number)?)
     }
 }
 

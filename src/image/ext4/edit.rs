@@ -348,15 +348,24 @@ impl Filesystem<'_> {
     fn change_inode(&mut self, path: &ImagePath, change: impl FnOnce(&mut Inode)) -> Result<(), Error> {
         self.edit(|fs| {
             let before = fs.store.locate(path, true)?;
-            before.check_editable()?;
-            let mut inode = before.clone();
-            change(&mut inode);
-            if inode != before {
-                inode.set_changed(fs.clock);
-                fs.store.put_inode(inode);
-            }
-            Ok(())
+            fs.change_inode_in(&before, change)
         })
+    }
+
+    /// The same for an inode, as a part of an edit.
+    pub(super) fn change_inode_in(
+        &mut self,
+        before: &Inode,
+        change: impl FnOnce(&mut Inode),
+    ) -> Result<(), Error> {
+        before.check_editable()?;
+        let mut inode = before.clone();
+        change(&mut inode);
+        if inode != *before {
+            inode.set_changed(self.clock);
+            self.store.put_inode(inode);
+        }
+        Ok(())
     }
 
     /// A new inode under the free name of `slot`; without content, but a directory has its first block.

@@ -159,11 +159,6 @@ impl Features {
         self.names(|grade| grade == Use::Nothing)
     }
 
-    /// The names of all bits that are set.
-    pub(super) fn all(self) -> FeatureNames {
-        self.names(|_| true)
-    }
-
     /// The names of the bits that are set and where `wanted` is true of what can be done with them.
     fn names(self, wanted: impl Fn(Use) -> bool) -> FeatureNames {
         let words = [

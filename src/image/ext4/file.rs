@@ -32,11 +32,21 @@ impl Store<'_> {
 
     /// Fills `buf` from byte `offset` on, as far as the file reaches; gives how much that is.
     pub(super) fn read_part(&self, inode: &Inode, offset: u64, buf: &mut [u8]) -> Result<usize, Error> {
+        self.read_mapped(inode, &Mapping::read(self, inode)?, offset, buf)
+    }
+
+    /// The same for a file whose blocks are known.
+    pub(super) fn read_mapped(
+        &self,
+        inode: &Inode,
+        mapping: &Mapping,
+        offset: u64,
+        buf: &mut [u8],
+    ) -> Result<usize, Error> {
         let end = inode.size().min(offset.saturating_add(buf.len() as u64));
         let buf = &mut buf[..length(end.saturating_sub(offset))?];
         buf.fill(0);
         let block_len = self.block_len() as u64;
-        let mapping = Mapping::read(self, inode)?;
         let blocks = (offset / block_len, end.div_ceil(block_len));
         for run in mapping.runs.iter().filter_map(|run| run.cut(blocks.0, blocks.1)) {
             let start = offset.max(run.logical * block_len);

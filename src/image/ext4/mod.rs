@@ -5,6 +5,7 @@
 //! edit.rs, identity.rs   what can be done: write, mkdir, link, rename, remove, owner, times, UUID, label
 //! node.rs                devices, named pipes, sockets
 //! attributes.rs          extended attributes, mode         ─ acl.rs
+//! lookup.rs, restore.rs  read and changed by inode, not by path
 //! make.rs                a new filesystem
 //! grow.rs                a longer filesystem            ─ resize_inode.rs
 //! recover.rs             what an unclean end left behind ─ journal.rs, orphan.rs
@@ -66,6 +67,7 @@ mod owners;
 mod path;
 mod recover;
 mod resize_inode;
+mod restore;
 mod settled;
 mod space;
 mod store;
@@ -81,9 +83,11 @@ pub use describe::{Described, State, describe};
 pub use error::{Corrupt, Error, Refusal};
 pub use features::FeatureNames;
 pub use inode::{FileKind, Timestamp};
+pub use lookup::Content;
 pub use make::{MakeOptions, make};
 pub use node::NodeKind;
 pub use recover::{Recovered, recover};
+pub use restore::Attributes;
 
 use crate::base::ImagePath;
 use crate::block::Device;
@@ -114,6 +118,8 @@ pub struct Stat {
     pub gid: u32,
     /// Its length; of a symlink that of its target.
     pub len_bytes: u64,
+    /// What it takes on the device, its extents and extended attributes included.
+    pub allocated_bytes: u64,
     /// Of a device its number, major and minor.
     pub device: Option<(u32, u32)>,
     /// How many names it has; of a directory 2 and its subdirectories, or 1 when they are too many to count.
@@ -244,7 +250,7 @@ impl<'d> Filesystem<'d> {
     /// # Errors
     /// [`Error::NotFound`], or as for [`Self::canonical`].
     pub fn stat(&self, path: &ImagePath, follow_last: bool) -> Result<Stat, Error> {
-        lookup::to_stat(&self.store.locate(path, follow_last)?)
+        self.to_stat(&self.store.locate(path, follow_last)?)
     }
 
     /// All of the regular file at `path`; symlinks are followed.
@@ -295,21 +301,7 @@ impl<'d> Filesystem<'d> {
         if !inode.is_directory() {
             return Err(Error::NotADirectory { path: path.to_string() });
         }
-        self.dir_entries(&inode)
-    }
-
-    fn dir_entries(&self, directory: &inode::Inode) -> Result<Vec<DirEntry>, Error> {
-        let entries = self.store.entries(directory)?.into_iter();
-        entries
-            .map(|entry| {
-                let kind = match FileKind::from_entry_type(entry.file_type) {
-                    Some(kind) => kind,
-                    // Without the feature `filetype` only the inode tells.
-                    None => self.store.inode(entry.inode)?.kind()?,
-                };
-                Ok(DirEntry { name: entry.name, inode: entry.inode, kind })
-            })
-            .collect()
+        self.names_in(&inode)
     }
 
     /// Lays all edits down; the filesystem stays usable. Writes nothing when nothing was edited.

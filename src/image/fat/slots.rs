@@ -1,4 +1,5 @@
-//! Directory entries as they lie on the disk, for what `fatfs` does not do: times, `..`, the label.
+//! Directory entries as they lie on the disk, for what `fatfs` does not do: times, `..`, the label,
+//! what a directory takes.
 //!
 //! | bytes  | an entry of 32 (FAT 1.03 §6) |
 //! |--------|------------------------------|
@@ -12,7 +13,7 @@
 use std::ops::Range;
 
 use super::layout::{Next, u32_le};
-use super::{Error, Fat, FatTime, find_in, names};
+use super::{Entry, Error, Fat, FatTime, find_in, names};
 
 const SLOT_LEN: usize = 32;
 const ATTR_LONG_NAME: u8 = 0x0f;
@@ -108,6 +109,33 @@ impl Fat<'_> {
             }
         }
         Ok(extents)
+    }
+
+    /// The bytes of the clusters that what is at `path` takes, which `entry` describes: for a directory those of its
+    /// entries, as Linux counts them.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], [`Error::Corrupt`], [`Error::Device`].
+    pub fn allocated_bytes(&self, path: &str, entry: &Entry) -> Result<u64, Error> {
+        let cluster_len = self.layout.cluster_len;
+        if !entry.is_dir {
+            return Ok(entry.len_bytes.next_multiple_of(cluster_len));
+        }
+        let first = match self.slot_of(path)? {
+            Some((_, slot)) => self.first_cluster(&slot),
+            None if self.layout.is_fat32 => self.layout.root_cluster,
+            None => return Ok(self.layout.root_len.next_multiple_of(cluster_len)),
+        };
+        let mut next = self.pages.next(first)?;
+        let mut count = 1;
+        while let Next::Cluster(cluster) = next {
+            count += 1;
+            if count > u64::from(self.layout.cluster_count) {
+                return Err(Error::Corrupt(format!("`{path}` is a directory that never ends")));
+            }
+            next = self.pages.next(cluster)?;
+        }
+        Ok(count * cluster_len)
     }
 
     /// Lets `..` of a directory that was moved name the directory it is in now; `fatfs` forgets to.
