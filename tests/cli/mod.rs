@@ -4,6 +4,7 @@ mod build;
 mod check;
 #[cfg(target_os = "linux")]
 mod devices;
+mod docs;
 mod export;
 mod fleet;
 mod fs;

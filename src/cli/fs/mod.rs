@@ -2,7 +2,7 @@
 
 mod grammar;
 mod show;
-mod words;
+pub(super) mod words;
 
 use std::ffi::OsString;
 use std::io::{self, Read as _, Write as _};
