@@ -103,24 +103,19 @@ fn not_run(typed: &Typed) -> bool {
 
 /// Is a line that a page shows among those that were printed? `…` stands for anything.
 fn is_printed(shown: &str, printed: &str) -> bool {
-    let matches = |line: &str| {
-        let mut rest = line;
-        let mut pieces = shown.split('…').peekable();
-        let Some(mut rest_at) = pieces.next().and_then(|first| rest.strip_prefix(first.trim_end())) else {
-            return false;
-        };
-        while let Some(piece) = pieces.next() {
-            let piece = piece.trim();
-            let Some(at) = (if pieces.peek().is_none() { rest_at.rfind(piece) } else { rest_at.find(piece) })
-            else {
-                return false;
-            };
-            rest = rest_at.get(at + piece.len()..).unwrap_or_default();
-            rest_at = rest;
-        }
-        rest_at.trim().is_empty()
+    let pieces: Vec<&str> = shown.split('…').map(str::trim).collect();
+    let [first, middle @ .., last] = &pieces[..] else {
+        return printed.lines().any(|line| line.trim() == shown.trim());
     };
-    printed.lines().any(matches)
+    printed.lines().map(str::trim).any(|line| {
+        let inner = line.strip_prefix(first).and_then(|rest| rest.strip_suffix(last));
+        let Some(mut rest) = inner else { return false };
+        middle.iter().all(|piece| {
+            let after = rest.split_once(piece).map(|(_, after)| after);
+            rest = after.unwrap_or(rest);
+            after.is_some()
+        })
+    })
 }
 
 /// What is wrong with a page, one line each.
@@ -170,6 +165,25 @@ fn every_command_of_readme_and_docs_runs_as_written_and_every_profile_is_accepte
     assert!(all.is_empty(), "{}", all.join("\n\n"));
 }
 
+/// `docs/img/build.sh` draws it from a run; the seconds are that run's.
+#[test]
+fn the_picture_in_the_readme_shows_what_the_program_prints() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/img");
+    let text = fs::read_to_string(folder.join("build.txt")).unwrap();
+    let mut draw = Command::new("python3");
+    draw.arg(folder.join("terminal.py")).stdin(fs::File::open(folder.join("build.txt")).unwrap());
+    let drawn = draw.output().expect("cannot run python3");
+    assert!(drawn.status.success(), "{}", String::from_utf8_lossy(&drawn.stderr));
+    let picture = fs::read(folder.join("build.svg")).unwrap();
+    assert!(drawn.stdout == picture, "build.svg is not what terminal.py makes of build.txt");
+
+    let (before, rest) = text.split_once(" nodes in ").unwrap();
+    let (_, after) = rest.split_once(" s into ").unwrap();
+    let text = format!("```console\n{before} nodes in … s into {after}```\n");
+    let faults = faults(&Page { name: "docs/img/build.txt".to_owned(), text }, &Web::new());
+    assert!(faults.is_empty(), "{}", faults.join("\n\n"));
+}
+
 #[test]
 fn the_table_of_commands_that_are_not_run_names_none_that_is_gone() {
     let typed: Vec<Typed> = pages().iter().flat_map(Page::typed).collect();
@@ -191,10 +205,8 @@ fn every_link_of_readme_and_docs_leads_to_a_file_and_a_heading() {
                 continue;
             }
             let (file, heading) = target.split_once('#').unwrap_or((target, ""));
-            let path =
-                if file.is_empty() { page.folder().join(&page.name) } else { page.folder().join(file) };
-            let path =
-                if file.is_empty() { Path::new(env!("CARGO_MANIFEST_DIR")).join(&page.name) } else { path };
+            let file = if file.is_empty() { page.name.rsplit('/').next().unwrap() } else { file };
+            let path = page.folder().join(file);
             if !path.exists() {
                 faults.push(format!("{}:{line}: there is no `{file}`", page.name));
             } else if !heading.is_empty() && !headings(&path).contains(&heading.to_owned()) {
@@ -232,6 +244,8 @@ fn a_line_that_is_shown_is_compared_with_what_is_printed() {
         ("… c", "a b c", true),
         ("a … d", "a b c", false),
         ("a … c", "a b c d", false),
+        ("a … c … e", "a b c d e", true),
+        ("a … e … c", "a b c d e", false),
     ] {
         assert_eq!(is_printed(shown, printed), is_so, "{shown:?} {printed:?}");
     }

@@ -2,6 +2,8 @@
 
 mod build;
 mod check;
+#[cfg(unix)]
+mod ci;
 #[cfg(target_os = "linux")]
 mod devices;
 mod docs;
