@@ -13,6 +13,8 @@ import subprocess
 import sys
 
 NAMED = re.compile(r"^(licen[cs]e|copying|notice|unlicense)", re.IGNORECASE)
+# Beside liblzma (0BSD) lie those of xz's programs and tests, beside zstd (BSD) its other licence: neither is what we use.
+OTHER = re.compile(r"^\s*GNU (LESSER )?GENERAL PUBLIC LICENSE")
 
 
 def linked(target):
@@ -42,7 +44,9 @@ def texts(crate):
     for path in (os.path.join(folder, name) for folder in folders for name in sorted(os.listdir(folder))):
         if NAMED.match(os.path.basename(path)) and os.path.isfile(path):
             with open(path, encoding="utf-8", errors="replace") as file:
-                yield "\n".join(line.rstrip() for line in file.read().strip().splitlines())
+                text = "\n".join(line.rstrip() for line in file.read().strip().splitlines())
+            if not OTHER.match(text):
+                yield text
 
 
 def main():

@@ -6,6 +6,8 @@ mod check;
 mod ci;
 #[cfg(target_os = "linux")]
 mod devices;
+#[cfg(target_os = "linux")]
+mod dist;
 mod docs;
 mod export;
 mod fleet;
