@@ -173,7 +173,7 @@ fn the_github_action_takes_no_archive_unchecked_and_makes_no_seed_of_its_own() {
     let mut action = Action::new(&[("profile", "swarm.toml")]);
     let archive = action.site.archive.display().to_string();
     action.inputs.insert("archive".into(), archive);
-    for (sha256, word) in [("", "sha256 is needed"), (&SEED[..], "did NOT match")] {
+    for (sha256, word) in [("", "sha256 is needed"), (SEED, "did NOT match")] {
         action.inputs.insert("sha256".into(), sha256.into());
         let run = action.step("Install cardpress");
         assert!(run.status == 1 && (run.out + &run.err).contains(word), "{word}");
