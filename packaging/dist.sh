@@ -44,6 +44,8 @@ for file in "$stage"/completions/* "$stage/man/man1/cardpress.1"; do
 done
 cp README.md CHANGELOG.md LICENSE-MIT LICENSE-APACHE "$stage/"
 cp -R docs profiles "$stage/"
+# The demonstration needs the small image that comes with the source.
+rm -r "$stage/profiles/demo"
 python3 packaging/third-party.py "$target" > "$stage/THIRD-PARTY"
 
 # Names sorted, no owner, one time, modes that do not depend on anybody's umask. gzip -n: no name and no time of its own.

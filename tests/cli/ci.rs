@@ -32,7 +32,7 @@ struct Site {
 
 impl Site {
     fn new() -> Self {
-        let world = World::new();
+        let world = World::in_memory();
         fs::copy(small_base(), world.path("base.img.xz")).unwrap();
         let of_this_machine = text(&small_base()).to_owned();
         world.write("swarm.toml", &profile(&NODES, "").replace(&of_this_machine, "base.img.xz"));

@@ -73,6 +73,7 @@ fn the_release_archive_has_the_same_bytes_twice_and_all_that_it_should_hold() {
     ] {
         assert!(list.lines().any(|line| line.ends_with(&format!(" {name}/{file}"))), "no {file}: {list}");
     }
+    assert!(!list.contains("/demo"), "{list}");
     let third_party = fs::read_to_string(world.path("one/share/THIRD-PARTY")).unwrap();
     assert!(third_party.contains("\nclap 4.") && third_party.contains("Permission is hereby granted"));
     assert!(!third_party.contains("\nproptest "), "what only tests use is not linked");
