@@ -1,6 +1,6 @@
 .DEFAULT_GOAL := help
 CARGO ?= cargo
-.PHONY: help demo test fmt lint unit oracles doc base-image boot-test cluster-test torture coverage fuzz bench clean
+.PHONY: help demo test fmt lint unit oracles doc base-image boot-test cluster-test torture coverage fuzz bench dist deb clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,6 +50,12 @@ fuzz: ## spoilt images for every parser, FUZZ_SECONDS=1200 for each target (TARG
 bench: ## nodes, edits, unpacking, downloads: side by side with what people would use instead
 	$(CARGO) build --release --quiet
 	sh tests/bench/run.sh
+
+dist: ## a release archive for this machine, and its SHA-256, in target/dist
+	sh packaging/dist.sh
+
+deb: dist ## a Debian package of the same; needs cargo-deb
+	sh packaging/deb.sh
 
 clean: ## remove what was built and pressed
 	rm -rf target out

@@ -23,6 +23,8 @@ mod plan;
 mod recipes;
 mod report;
 mod subject;
+#[cfg(test)]
+mod tests;
 mod ui;
 
 use std::ffi::OsString;

@@ -4,10 +4,15 @@
 mod boot;
 mod build;
 mod check;
+#[cfg(unix)]
+mod ci;
 mod customize;
 #[cfg(target_os = "linux")]
 mod devices;
 mod diff;
+#[cfg(target_os = "linux")]
+mod dist;
+mod docs;
 mod export;
 mod fleet;
 mod fs;

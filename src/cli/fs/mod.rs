@@ -4,7 +4,7 @@ mod find;
 mod grammar;
 pub(super) mod show;
 mod trees;
-mod words;
+pub(super) mod words;
 
 use std::ffi::OsString;
 use std::io::{self, IsTerminal as _, Read as _, Write as _};

@@ -12,22 +12,22 @@ use std::str::Chars;
 
 /// A command as it was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Line {
+pub(in crate::cli) struct Line {
     /// Where it begins, from 1.
-    pub(super) number: usize,
+    pub(in crate::cli) number: usize,
     /// At least one.
-    pub(super) words: Vec<String>,
+    pub(in crate::cli) words: Vec<String>,
 }
 
 /// What is wrong with a line.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Fault {
-    pub(super) number: usize,
-    pub(super) reason: &'static str,
+pub(in crate::cli) struct Fault {
+    pub(in crate::cli) number: usize,
+    pub(in crate::cli) reason: &'static str,
 }
 
 /// All commands of a script.
-pub(super) fn split(script: &str) -> Result<Vec<Line>, Fault> {
+pub(in crate::cli) fn split(script: &str) -> Result<Vec<Line>, Fault> {
     let mut reader = Reader { chars: script.chars().peekable(), number: 1 };
     let mut lines = Vec::new();
     while reader.chars.peek().is_some() {

@@ -1,0 +1,74 @@
+//! Every command that README and docs show is one that can be typed.
+
+#[path = "../../tests/support/docs.rs"]
+mod docs;
+
+use clap::{CommandFactory as _, Parser as _};
+
+use super::args::Cli;
+use super::fs::words;
+use docs::{Page, pages};
+
+/// What ends a command of a pipe or list; the pages write them as words of their own.
+const ENDS: [&str; 6] = ["|", "||", "&&", ";", ">", ">>"];
+
+/// The calls of `cardpress` in a line, each with its words.
+fn calls(line: &str) -> Vec<Vec<String>> {
+    let lines = words::split(line).unwrap_or_else(|fault| panic!("{line}: {}", fault.reason));
+    let words = lines.into_iter().flat_map(|line| line.words).collect::<Vec<_>>();
+    let commands = words.split(|word| ENDS.contains(&word.as_str()));
+    commands
+        .filter_map(|words| {
+            let begin = words.iter().position(|word| word == "cardpress")?;
+            words.get(begin..).map(<[String]>::to_vec)
+        })
+        .collect()
+}
+
+#[test]
+fn every_command_of_readme_and_docs_is_understood() {
+    let mut faults = Vec::new();
+    let mut count = 0;
+    for typed in pages().iter().flat_map(Page::typed).filter(docs::Typed::calls_cardpress) {
+        let calls = calls(&typed.command);
+        assert!(!calls.is_empty(), "{}: {}", typed.place, typed.command);
+        for words in calls {
+            count += 1;
+            if let Err(error) = Cli::try_parse_from(&words)
+                && error.use_stderr()
+            {
+                faults.push(format!("{}: {}\n{error}", typed.place, typed.command));
+            }
+        }
+    }
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+    assert!(count > 20, "only {count} commands were found");
+}
+
+/// Sentences leave arguments out, so only verbs and options are looked up.
+#[test]
+fn every_verb_and_option_named_in_a_sentence_of_the_docs_is_there() {
+    let program = Cli::command();
+    let mut faults = Vec::new();
+    for (place, span) in pages().iter().flat_map(Page::mentioned) {
+        let mut command = &program;
+        // Up to a pipe: behind it are the options of another program.
+        for word in span.split(' ').skip(1).take_while(|word| !ENDS.contains(word)) {
+            let next = command.find_subcommand(word);
+            let Some(option) = word.strip_prefix("--") else {
+                if next.is_none() && command.get_name() == program.get_name() {
+                    faults.push(format!("{place}: `{span}`: no verb `{word}`"));
+                }
+                command = next.unwrap_or(command);
+                continue;
+            };
+            let name = option.split(['=', '[', ']', ',', '…']).next().unwrap_or_default();
+            let all = command.get_arguments().chain(program.get_arguments());
+            let mut known = all.filter_map(clap::Arg::get_long).chain(["help", "version"]);
+            if !name.is_empty() && !known.any(|known| known == name) {
+                faults.push(format!("{place}: `{span}`: no option --{name}"));
+            }
+        }
+    }
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
