@@ -8,12 +8,14 @@ use clap::{Args, Parser, Subcommand};
 use super::build::Build;
 use super::cache::Cache;
 use super::check::Check;
+use super::completions::Completions;
 use super::export::Export;
 use super::fetch::Fetch;
 use super::flash::Flash;
 use super::fs::Fs;
 use super::images::Images;
 use super::lock::Lock;
+use super::man::Man;
 use super::plan::Plan;
 use super::recipes::Recipes;
 
@@ -130,4 +132,10 @@ pub(super) enum Command {
     Devices,
     /// What was downloaded and unpacked: show it, check it, remove it.
     Cache(Cache),
+    /// Print what a shell needs to complete commands and options.
+    ///
+    /// Goes to standard output; the examples say where each shell looks for it.
+    Completions(Completions),
+    /// Show the manual page, or write one page for each command into a folder.
+    Man(Man),
 }

@@ -6,6 +6,7 @@ mod build;
 mod cache;
 mod catalogue;
 mod check;
+mod completions;
 mod config;
 mod devices;
 mod edit;
@@ -15,6 +16,7 @@ mod flash;
 mod fs;
 mod images;
 mod lock;
+mod man;
 mod plan;
 mod recipes;
 mod report;
@@ -55,6 +57,8 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Flash(args) => flash::run(args, &cli.global, &ui),
         Command::Devices => devices::run(&cli.global, &ui),
         Command::Check(args) => check::run(args, &cli.global, &ui),
+        Command::Completions(args) => completions::run(args),
+        Command::Man(args) => man::run(args, &cli.global, &ui),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -11,3 +11,4 @@ mod images;
 mod plan;
 mod recipes;
 mod source;
+mod teach;
