@@ -18,6 +18,7 @@ use super::lock::Lock;
 use super::man::Man;
 use super::plan::Plan;
 use super::recipes::Recipes;
+use super::schema::Schema;
 
 /// Press one Raspberry Pi OS image into many: one finished image per node of a cluster.
 ///
@@ -132,6 +133,8 @@ pub(super) enum Command {
     Devices,
     /// What was downloaded and unpacked: show it, check it, remove it.
     Cache(Cache),
+    /// Print the JSON Schema of profiles, from which editors complete and check.
+    Schema(Schema),
     /// Print what a shell needs to complete commands and options.
     ///
     /// Goes to standard output; the examples say where each shell looks for it.

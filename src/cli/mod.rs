@@ -20,6 +20,7 @@ mod man;
 mod plan;
 mod recipes;
 mod report;
+mod schema;
 mod subject;
 mod ui;
 
@@ -57,6 +58,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Flash(args) => flash::run(args, &cli.global, &ui),
         Command::Devices => devices::run(&cli.global, &ui),
         Command::Check(args) => check::run(args, &cli.global, &ui),
+        Command::Schema(args) => schema::run(args),
         Command::Completions(args) => completions::run(args),
         Command::Man(args) => man::run(args, &cli.global, &ui),
     };

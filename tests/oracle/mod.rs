@@ -22,4 +22,5 @@ mod packed;
 mod press;
 mod profiles;
 mod releases;
+mod schema;
 mod table_corpus;

@@ -47,6 +47,7 @@ mod network;
 mod range;
 mod reader;
 mod recipe;
+mod schema;
 mod settings;
 mod tree;
 mod uses;
@@ -60,6 +61,7 @@ use std::path::{Path, PathBuf};
 
 pub use fault::{Fault, Faults};
 pub use lay::{Laid, lay, lay_outside};
+pub use schema::{reference, schema};
 pub(super) use layer::Layer;
 
 use super::cluster::Cluster;
