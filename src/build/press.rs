@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
 
 use crate::base::{Interrupt, Progress, Sha256Digest, Sha256Hasher};
 use crate::block::{FileDevice, ReadAt};
@@ -233,7 +234,9 @@ fn press_one(
     interrupt: &Interrupt,
 ) -> Result<Pressed, Error> {
     interrupt.check()?;
+    let began = Instant::now();
     let node = Node::make(opened, plan, output.epoch_seconds, interrupt)?;
+    log::debug!("{}: edited in memory after {:?}", plan.node, began.elapsed());
     let names = [file_name(plan, output), format!("{}.bmap", plan.node)];
     let mut written = None;
     match &output.folder {
@@ -251,6 +254,7 @@ fn press_one(
             });
         }
     }
+    log::info!("{}: written and read back after {:?}", plan.node, began.elapsed());
     let [image, bmap] = names.map(|name| written.is_some().then_some(name));
     let (made, sha256) = written.unwrap_or((Made::Nothing, None));
     let entry = NodeEntry {

@@ -3,12 +3,13 @@
 use std::path::PathBuf;
 
 use clap::builder::FalseyValueParser;
-use clap::{Args, Parser, Subcommand};
+use clap::{ArgAction, Args, ColorChoice, Parser, Subcommand};
 
 use super::build::Build;
 use super::cache::Cache;
 use super::check::Check;
 use super::completions::Completions;
+use super::config::Config;
 use super::export::Export;
 use super::fetch::Fetch;
 use super::flash::Flash;
@@ -50,7 +51,17 @@ pub(super) struct Global {
     #[arg(long, short, global = true)]
     pub(super) quiet: bool,
 
-    /// Where downloaded and unpacked images are kept [default: the user's cache directory].
+    /// Say more on standard error: -v what is opened, downloaded and decided, -vv every step. RUST_LOG wins.
+    #[arg(long, short, global = true, action = ArgAction::Count, conflicts_with = "quiet")]
+    pub(super) verbose: u8,
+
+    /// When to use colour [default: `color` of the user's config.toml, else on a terminal that has it; NO_COLOR and
+    /// CLICOLOR_FORCE are respected].
+    #[arg(long, global = true, value_name = "WHEN")]
+    pub(super) color: Option<ColorChoice>,
+
+    /// Where downloaded and unpacked images are kept [default: `cache` of the user's config.toml, else the
+    /// user's cache directory].
     #[arg(long, global = true, env = "CARDPRESS_CACHE", value_name = "DIR")]
     pub(super) cache: Option<PathBuf>,
 
@@ -62,6 +73,10 @@ pub(super) struct Global {
     /// Ask nothing of the network: what is in the cache must do.
     #[arg(long, global = true, env = "CARDPRESS_OFFLINE", value_parser = FalseyValueParser::new())]
     pub(super) offline: bool,
+
+    /// What the user's config.toml says.
+    #[arg(skip)]
+    pub(super) config: Config,
 }
 
 #[derive(Debug, Subcommand)]

@@ -80,7 +80,7 @@ pub(super) struct Flash {
 }
 
 pub(super) fn run(args: &Flash, global: &Global, ui: &Ui) -> Result<(), Failure> {
-    let session = Session { args, ui, epoch_seconds: source_date_epoch()? };
+    let session = Session { args, ui, epoch_seconds: source_date_epoch()?, is_json: global.json };
     let told = match &args.image {
         Some(image) => session.flash_image(image, global)?,
         None => session.flash_profile(global)?,
@@ -94,7 +94,7 @@ pub(super) fn run(args: &Flash, global: &Global, ui: &Ui) -> Result<(), Failure>
     let last = failed.pop();
     for told in failed {
         if let Some(error) = told.into_error() {
-            report::tell(&error);
+            report::tell(&error, global.json);
         }
     }
     last.and_then(Told::into_error).map_or(Ok(()), |error| Err(Failure::Other(error)))
@@ -105,6 +105,8 @@ struct Session<'s> {
     args: &'s Flash,
     ui: &'s Ui,
     epoch_seconds: Option<i64>,
+    /// With `--json`.
+    is_json: bool,
 }
 
 /// A card that was looked at, and what it is to become, in a word.
@@ -175,7 +177,7 @@ impl Session<'_> {
                 Ok(more) => told.extend(more),
                 Err(failure) if told.is_empty() => return Err(failure),
                 Err(failure) => {
-                    report::report(&failure);
+                    report::report(&failure, self.is_json);
                     break;
                 }
             }
@@ -368,8 +370,7 @@ fn check_node(cluster: &Cluster, name: &str) -> Result<(), Failure> {
     if cluster.nodes.iter().any(|node| node.name == name) {
         return Ok(());
     }
-    let known = cluster.nodes.iter().map(|node| node.name.as_str()).collect::<Vec<_>>().join(", ");
-    Err(build::Error::NoSuchNode { name: name.to_owned(), known }.into())
+    Err(build::Error::no_such_node(name, cluster.nodes.iter().map(|node| node.name.as_str())).into())
 }
 
 fn usage(text: &str) -> Failure {

@@ -10,5 +10,6 @@ mod fs;
 mod images;
 mod plan;
 mod recipes;
+mod settings;
 mod source;
 mod teach;

@@ -61,8 +61,9 @@ use std::path::{Path, PathBuf};
 
 pub use fault::{Fault, Faults};
 pub use lay::{Laid, lay, lay_outside};
-pub use schema::{reference, schema};
 pub(super) use layer::Layer;
+pub use reader::nearest;
+pub use schema::{reference, schema};
 
 use super::cluster::Cluster;
 use super::recipe::Recipe;
