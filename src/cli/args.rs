@@ -15,6 +15,7 @@ use super::fetch::Fetch;
 use super::flash::Flash;
 use super::fs::Fs;
 use super::images::Images;
+use super::init::Init;
 use super::lock::Lock;
 use super::man::Man;
 use super::plan::Plan;
@@ -81,6 +82,11 @@ pub(super) struct Global {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
+    /// Write a profile to begin with.
+    ///
+    /// Asks a few questions on a terminal, each with an answer proposed, or takes them as options. Never overwrites a
+    /// profile unless told to.
+    Init(Init),
     /// Show which images there are to press from.
     ///
     /// Lists Raspberry Pi OS in the catalogue that Raspberry Pi publishes for its own imager, under names that stay the

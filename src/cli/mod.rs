@@ -15,6 +15,7 @@ mod fetch;
 mod flash;
 mod fs;
 mod images;
+mod init;
 mod lock;
 mod man;
 mod plan;
@@ -64,6 +65,7 @@ fn run_verb(cli: &Cli) -> Result<(), report::Failure> {
         log::debug!("settings from `{}`", cli.global.config.path.display());
     }
     match &cli.command {
+        Command::Init(args) => init::run(args, &cli.global, &ui),
         Command::Images(args) => images::run(args, &cli.global, &ui),
         Command::Fetch(args) => fetch::run(args, &cli.global, &ui),
         Command::Lock(args) => lock::run(args, &cli.global, &ui),

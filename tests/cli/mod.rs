@@ -8,6 +8,7 @@ mod export;
 mod fleet;
 mod fs;
 mod images;
+mod init;
 mod plan;
 mod recipes;
 mod settings;
