@@ -70,8 +70,9 @@ pub(super) fn free_range(subnet: Ipv4Net, count: u32, taken: &[Ipv4Addr]) -> Opt
     let (first, last) =
         (u32::from(subnet.network()).checked_add(1)?, u32::from(subnet.broadcast()).checked_sub(1)?);
     // In a large network: the first 256.
-    let last = last.min(first | 0xff).min((first | 0xff).saturating_sub(1));
-    let usual = if last - first >= 200 { first + 199 } else { first + (last - first) / 2 };
+    let last = last.min((first | 0xff) - 1);
+    let room = last.checked_sub(first)?;
+    let usual = first + if room >= 200 { 199 } else { room / 2 };
     let fits = |start: &u32| {
         let Some(end) = start.checked_add(count.saturating_sub(1)) else { return false };
         *start >= first
@@ -130,6 +131,9 @@ mod tests {
         assert_eq!(range("10.0.0.0/8", 4, &["10.0.0.1"]).as_deref(), Some("10.0.0.200"));
         assert_eq!(range("192.168.1.0/24", 254, &["192.168.1.1"]), None);
         assert_eq!(range("192.168.1.0/24", 253, &["192.168.1.1"]).as_deref(), Some("192.168.1.2"));
-        assert_eq!(range("0.0.0.0/32", 1, &[]), None);
+        for none in ["0.0.0.0/32", "192.168.1.5/32", "192.168.1.4/31", "255.255.255.254/31"] {
+            assert_eq!(range(none, 1, &[]), None);
+        }
+        assert_eq!(range("192.168.1.4/30", 1, &["192.168.1.5"]).as_deref(), Some("192.168.1.6"));
     }
 }
