@@ -130,7 +130,7 @@ fn read(profile: &str) -> Result<Loaded, BTreeMap<String, Option<String>>> {
 }
 
 /// The tables of the profile, each with a way to write a whole profile around a value of it.
-fn each_table(visit: &mut dyn FnMut(&'static Table, &dyn Fn(&str) -> String)) {
+fn each_table(visit: Visit<'_>) {
     let mut done = BTreeSet::new();
     walk_table(&PROFILE, &|value| value.to_owned(), &mut done, visit);
 }
