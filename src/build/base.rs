@@ -170,6 +170,8 @@ impl Bases<'_> {
             ImageSource::Path(path) => relative(path, self.lock),
         };
         let pin = LockFile::read(self.lock)?.get(&name).cloned();
+        let known = pin.as_ref().map(|pin| pin.archive_sha256);
+        log::debug!("`{}`: `{name}` is pinned to {known:?}", self.lock.display());
         match (&pin, choice.sha256) {
             (None, _) if self.is_locked => Err(self.not_locked(&name)),
             (Some(pin), Some(wanted)) if wanted != pin.archive_sha256 && self.is_locked => {

@@ -162,11 +162,11 @@ pub enum Error {
     #[error("the recipes of the profile cannot be used on this image")]
     Recipes(#[source] Box<plan::profile::Faults>),
     /// No node has this name.
-    #[error("the profile has no node `{name}`; it has {known}")]
+    #[error("the profile has no node `{name}`; {known}")]
     NoSuchNode {
         /// What was asked for.
         name: String,
-        /// The names there are.
+        /// The nearest name, or all there are.
         known: String,
     },
     /// One node could not be pressed; its target is untouched, nodes that were finished before remain.
@@ -496,6 +496,18 @@ pub enum Error {
     /// A member of an archive is not for this place.
     #[error("{0}")]
     UnfitMember(String),
+}
+
+impl Error {
+    /// A name that is none of `known`.
+    #[must_use]
+    pub fn no_such_node<'k>(name: &str, known: impl Iterator<Item = &'k str> + Clone) -> Self {
+        let known = match plan::profile::nearest(name, known.clone()) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => format!("it has {}", known.collect::<Vec<_>>().join(", ")),
+        };
+        Self::NoSuchNode { name: name.to_owned(), known }
+    }
 }
 
 fn spoilt(names: &[String]) -> String {

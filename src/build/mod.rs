@@ -106,6 +106,7 @@ fn survey<B: ReadAt>(
     let mut system = System::open(layout, &boot, &root, None)?;
     let paths = wanted_paths(cluster);
     let mut facts = facts::read(&mut system, layout, overlay.len_bytes(), &paths)?;
+    log::info!("base: {}, {:?}, {:?}", facts.release.pretty_name, facts.arch, facts.network);
     let laid = lay(cluster, &facts, seed).map_err(|faults| Error::Recipes(Box::new(faults)))?;
     // Recipes may look at more; a unit may take along another, which takes along a third.
     let mut asked: BTreeSet<_> = paths.into_iter().collect();
@@ -125,7 +126,11 @@ fn survey<B: ReadAt>(
 /// # Errors
 /// [`Error::Plan`] with everything in the profile that does not go with this image.
 pub fn plan(cluster: &Cluster, opened: &Opened, seed: &Seed) -> Result<Vec<NodePlan>, Error> {
-    resolve(cluster, &opened.facts, seed).map_err(|faults| Error::Plan(Box::new(faults)))
+    let plans = resolve(cluster, &opened.facts, seed).map_err(|faults| Error::Plan(Box::new(faults)))?;
+    for plan in &plans {
+        log::debug!("plan of {}: {} edits, {} warnings", plan.node, plan.edits.len(), plan.warnings.len());
+    }
+    Ok(plans)
 }
 
 /// Keeps the plans of the nodes named, all when none is.
@@ -134,8 +139,7 @@ pub fn plan(cluster: &Cluster, opened: &Opened, seed: &Seed) -> Result<Vec<NodeP
 /// [`Error::NoSuchNode`]
 pub fn choose(plans: Vec<NodePlan>, names: &[String]) -> Result<Vec<NodePlan>, Error> {
     if let Some(name) = names.iter().find(|name| !plans.iter().any(|plan| plan.node == **name)) {
-        let known = plans.iter().map(|plan| plan.node.as_str()).collect::<Vec<_>>().join(", ");
-        return Err(Error::NoSuchNode { name: name.clone(), known });
+        return Err(Error::no_such_node(name, plans.iter().map(|plan| plan.node.as_str())));
     }
     Ok(plans.into_iter().filter(|plan| names.is_empty() || names.contains(&plan.node)).collect())
 }

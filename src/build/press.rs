@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
 
 use crate::base::{Interrupt, Progress, Sha256Digest, Sha256Hasher};
 use crate::block::{FileDevice, ReadAt};
@@ -257,7 +258,9 @@ fn press_one(
     interrupt: &Interrupt,
 ) -> Result<Pressed, Error> {
     interrupt.check()?;
+    let began = Instant::now();
     let node = Node::make(opened, plan, output.epoch_seconds, interrupt)?;
+    log::debug!("{}: edited in memory after {:?}", plan.node, began.elapsed());
     let image = file_name(plan, output);
     let stem = image.split_once(".img").map_or(image.as_str(), |(stem, _)| stem);
     let names = [image.clone(), format!("{stem}.bmap")];
@@ -277,6 +280,7 @@ fn press_one(
             });
         }
     }
+    log::info!("{}: written and read back after {:?}", plan.node, began.elapsed());
     let [image, bmap] = names.map(|name| written.is_some().then_some(name));
     let (made, sha256) = written.unwrap_or((Made::Nothing, None));
     let entry = NodeEntry {

@@ -3,12 +3,14 @@
 use std::path::PathBuf;
 
 use clap::builder::FalseyValueParser;
-use clap::{Args, Parser, Subcommand};
+use clap::{ArgAction, Args, ColorChoice, Parser, Subcommand};
 
 use super::boot::Boot;
 use super::build::Build;
 use super::cache::Cache;
 use super::check::Check;
+use super::completions::Completions;
+use super::config::Config;
 use super::customize::Customize;
 use super::diff::Diff;
 use super::export::Export;
@@ -16,10 +18,13 @@ use super::fetch::Fetch;
 use super::flash::Flash;
 use super::fs::Fs;
 use super::images::Images;
+use super::init::Init;
 use super::inspect::Inspect;
 use super::lock::Lock;
+use super::man::Man;
 use super::plan::Plan;
 use super::recipes::Recipes;
+use super::schema::Schema;
 
 /// Press one Raspberry Pi OS image into many: one finished image per node of a cluster.
 ///
@@ -51,7 +56,17 @@ pub(super) struct Global {
     #[arg(long, short, global = true)]
     pub(super) quiet: bool,
 
-    /// Where downloaded and unpacked images are kept [default: the user's cache directory].
+    /// Say more on standard error: -v what is opened, downloaded and decided, -vv every step. RUST_LOG wins.
+    #[arg(long, short, global = true, action = ArgAction::Count, conflicts_with = "quiet")]
+    pub(super) verbose: u8,
+
+    /// When to use colour [default: `color` of the user's config.toml, else on a terminal that has it; NO_COLOR and
+    /// CLICOLOR_FORCE are respected].
+    #[arg(long, global = true, value_name = "WHEN")]
+    pub(super) color: Option<ColorChoice>,
+
+    /// Where downloaded and unpacked images are kept [default: `cache` of the user's config.toml, else the
+    /// user's cache directory].
     #[arg(long, global = true, env = "CARDPRESS_CACHE", value_name = "DIR")]
     pub(super) cache: Option<PathBuf>,
 
@@ -63,10 +78,19 @@ pub(super) struct Global {
     /// Ask nothing of the network: what is in the cache must do.
     #[arg(long, global = true, env = "CARDPRESS_OFFLINE", value_parser = FalseyValueParser::new())]
     pub(super) offline: bool,
+
+    /// What the user's config.toml says.
+    #[arg(skip)]
+    pub(super) config: Config,
 }
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
+    /// Write a profile to begin with.
+    ///
+    /// Asks a few questions on a terminal, each with an answer proposed, or takes them as options. Never overwrites a
+    /// profile unless told to.
+    Init(Init),
     /// Show which images there are to press from.
     ///
     /// Lists Raspberry Pi OS in the catalogue that Raspberry Pi publishes for its own imager, under names that stay the
@@ -156,4 +180,12 @@ pub(super) enum Command {
     Devices,
     /// What was downloaded and unpacked: show it, check it, remove it.
     Cache(Cache),
+    /// Print the JSON Schema of profiles, from which editors complete and check.
+    Schema(Schema),
+    /// Print what a shell needs to complete commands and options.
+    ///
+    /// Goes to standard output; the examples say where each shell looks for it.
+    Completions(Completions),
+    /// Show the manual page, or write one page for each command into a folder.
+    Man(Man),
 }

@@ -34,7 +34,8 @@ pub(super) struct Build {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=19))]
     pub(super) level: Option<u32>,
 
-    /// How many nodes at a time [default: one per processor, at most 8].
+    /// How many nodes at a time [default: `jobs` of the user's config.toml, else one per processor, at
+    /// most 8].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub(super) jobs: Option<u16>,
 
@@ -108,7 +109,7 @@ pub(super) fn run(args: &Build, global: &Global, ui: &Ui) -> Result<(), Failure>
         folder: folder.clone(),
         packing,
         name: None,
-        jobs: args.jobs.map_or(processors, usize::from),
+        jobs: args.jobs.or(global.config.jobs).map_or(processors, usize::from),
         shard: args.shard,
         whole_sha256: args.sha256,
         epoch_seconds,

@@ -12,6 +12,7 @@ use crate::source::{self, Condition, Stored};
 
 use super::args::Global;
 use super::report::{Failure, plural};
+use super::style;
 use super::subject::cache_folder;
 use super::ui::{self, Ui};
 
@@ -73,7 +74,7 @@ fn list(cache: &source::Cache, global: &Global, ui: &Ui) -> Result<(), Failure> 
     let rows: Vec<[String; 4]> = all.iter().map(row).collect();
     let sum = all.iter().map(|stored| stored.disk_bytes).fold(0, u64::saturating_add);
     if !rows.is_empty() {
-        ui::print(&table(["LAST USED", "ON DISK", "IMAGE", "FROM"], &rows))?;
+        ui::print_painted(&style::table(&table(["LAST USED", "ON DISK", "IMAGE", "FROM"], &rows)))?;
     }
     let count = all.len();
     ui.say(&format!("{count} {}, {} in {}", plural(count, "image"), ByteLen(sum), cache.dir().display()));

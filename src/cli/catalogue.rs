@@ -1,12 +1,10 @@
 //! The catalogue as every verb that needs one gets it: the place that was named, the cache, the network.
 
-use std::path::Path;
 use std::time::SystemTime;
 
 use crate::source::catalogue::{self, Catalogue, Online, Options, Place, Scope};
 
 use super::args::Global;
-use super::config;
 use super::report::Failure;
 use super::subject::{cache_folder, client};
 use super::ui::Ui;
@@ -37,10 +35,9 @@ pub(super) fn place(global: &Global) -> Result<Place, Failure> {
     if let Some(text) = &global.catalogue {
         return parse(text);
     }
-    let (config, path) = config::read()?;
-    match config.catalogue.as_deref().map(parse).transpose()? {
+    match global.config.catalogue.as_deref().map(parse).transpose()? {
         None => Ok(Place::Published),
-        Some(Place::File(file)) => Ok(Place::File(path.parent().unwrap_or(Path::new("")).join(file))),
+        Some(Place::File(file)) => Ok(Place::File(global.config.local(&file))),
         Some(place) => Ok(place),
     }
 }

@@ -15,7 +15,7 @@ use crate::build::disk::{Disk, FileKind, Part, Timestamp};
 use crate::source::Cache;
 
 use super::args::Global;
-use super::edit::changed_lines;
+use super::edit::{changed_lines, painted};
 use super::fs::show::{kind_word, steers, visible};
 use super::report::{Failure, plural};
 use super::subject::cache_folder;
@@ -167,7 +167,7 @@ impl Listener for Printer<'_> {
 
 impl Printer<'_> {
     fn print(&mut self) -> Result<(), Failure> {
-        ui::print(&std::mem::take(&mut self.text))
+        ui::print_painted(&std::mem::take(&mut self.text))
     }
 
     fn end(&mut self, counts: &Counts) -> Result<(), Failure> {
@@ -276,7 +276,8 @@ fn content_lines(changed: &Changed) -> String {
         }
         Some(Content::Text { before, after }) => {
             let lines = changed_lines(before, after);
-            let mut text: String = lines.iter().map(|line| format!("    {}\n", harmless(line))).collect();
+            let mut text: String =
+                lines.iter().map(|line| format!("    {}\n", painted(&harmless(line)))).collect();
             match (before.ends_with('\n') || before.is_empty(), after.ends_with('\n') || after.is_empty()) {
                 (true, false) => text += "    (without a newline at the end in B)\n",
                 (false, true) => text += "    (without a newline at the end in A)\n",

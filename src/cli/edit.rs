@@ -6,34 +6,46 @@ use similar::TextDiff;
 
 use crate::plan::{Action, Content, Edit, FileFact, Owner, Tree};
 
+use super::style;
+
 /// The edit, indented by two, against what the image holds now.
 pub(super) fn show(edit: &Edit, tree: &Tree) -> String {
-    let heading = |text: String| format!("  [{}] {text}\n", edit.section);
-    match &edit.action {
-        Action::WriteFile { path, content, mode, owner } => {
+    let (is_there, body) = match &edit.action {
+        Action::WriteFile { path, content, .. } => {
             let before = tree.get(path.as_str()).and_then(|found| found.target.as_ref());
-            let verb = if before.is_some() { "change" } else { "create" };
-            heading(format!("{verb} {path}{}", attributes(*mode, *owner))) + &body(before, content)
+            (before.is_some(), body(before, content))
+        }
+        _ => (false, String::new()),
+    };
+    format!("  [{}] {}\n{body}", edit.section, heading(edit, is_there))
+}
+
+/// What is done, in one line.
+pub(super) fn heading(edit: &Edit, is_there: bool) -> String {
+    match &edit.action {
+        Action::WriteFile { path, mode, owner, .. } => {
+            let verb = if is_there { "change" } else { "create" };
+            format!("{verb} {path}{}", attributes(*mode, *owner))
         }
         Action::MakeDirectory { path, mode, owner } => {
-            heading(format!("directory {path}{}", attributes(Some(*mode), Some(*owner))))
+            format!("directory {path}{}", attributes(Some(*mode), Some(*owner)))
         }
-        Action::Symlink { path, target } => heading(format!("symlink {path} -> {target}")),
-        Action::Remove { path } => heading(format!("remove {path}")),
-        Action::Rename { from, to } => heading(format!("rename {from} to {to}")),
+        Action::Symlink { path, target } => format!("symlink {path} -> {target}"),
+        Action::Remove { path } => format!("remove {path}"),
+        Action::Rename { from, to } => format!("rename {from} to {to}"),
         Action::SetAttributes { path, mode, owner } => {
-            heading(format!("attributes of {path}{}", attributes(*mode, *owner)))
+            format!("attributes of {path}{}", attributes(*mode, *owner))
         }
-        Action::SetDiskId(id) => heading(format!("disk id {id:08x}")),
+        Action::SetDiskId(id) => format!("disk id {id:08x}"),
         Action::SetGuids { disk, partitions } => {
             let of = |(number, guid): &(u32, _)| format!(", partition {number} {guid}");
-            heading(format!("disk GUID {disk}{}", partitions.iter().map(of).collect::<String>()))
+            format!("disk GUID {disk}{}", partitions.iter().map(of).collect::<String>())
         }
-        Action::SetRootUuid(uuid) => heading(format!("root UUID {uuid}")),
+        Action::SetRootUuid(uuid) => format!("root UUID {uuid}"),
         Action::SetBootSerial(serial) => {
-            heading(format!("boot serial {:04X}-{:04X}", serial >> 16, serial & 0xffff))
+            format!("boot serial {:04X}-{:04X}", serial >> 16, serial & 0xffff)
         }
-        Action::GrowImage(len) => heading(format!("grow the image to {len}")),
+        Action::GrowImage(len) => format!("grow the image to {len}"),
     }
 }
 
@@ -52,7 +64,16 @@ fn body(before: Option<&FileFact>, content: &Content) -> String {
     let (Ok(before), Ok(after)) = (std::str::from_utf8(before), std::str::from_utf8(after)) else {
         return format!("    {} bytes\n", after.len());
     };
-    changed_lines(before, after).iter().map(|line| format!("    {line}\n")).collect()
+    changed_lines(before, after).iter().map(|line| format!("    {}\n", painted(line))).collect()
+}
+
+/// A line of [`changed_lines`] in the colour of what became of it.
+pub(super) fn painted(line: &str) -> String {
+    match line.as_bytes().first() {
+        Some(b'+') => style::paint(style::ADDED, line),
+        Some(b'-') => style::paint(style::REMOVED, line),
+        _ => line.to_owned(),
+    }
 }
 
 /// After this long what is left is shown as replaced: comparing two long files that have nothing in common has no end.

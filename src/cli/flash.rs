@@ -80,7 +80,7 @@ pub(super) struct Flash {
 }
 
 pub(super) fn run(args: &Flash, global: &Global, ui: &Ui) -> Result<(), Failure> {
-    let session = Session { args, ui, epoch_seconds: source_date_epoch()? };
+    let session = Session { args, ui, epoch_seconds: source_date_epoch()?, is_json: global.json };
     let told = match &args.image {
         Some(image) => session.flash_image(image, global)?,
         None => session.flash_profile(global)?,
@@ -94,7 +94,7 @@ pub(super) fn run(args: &Flash, global: &Global, ui: &Ui) -> Result<(), Failure>
     let last = failed.pop();
     for told in failed {
         if let Some(error) = told.into_error() {
-            report::tell(&error);
+            report::tell(&error, global.json);
         }
     }
     last.and_then(Told::into_error).map_or(Ok(()), |error| Err(Failure::Other(error)))
@@ -108,7 +108,7 @@ pub(super) fn flash_one(
     open: impl FnOnce() -> Result<Opening, Failure>,
     ui: &Ui,
 ) -> Result<(Opening, NodePlan), Failure> {
-    let session = Session { args, ui, epoch_seconds: source_date_epoch()? };
+    let session = Session { args, ui, epoch_seconds: source_date_epoch()?, is_json: false };
     let chosen = session.look_at(vec![(node.to_owned(), device.to_owned())])?;
     let base = open()?;
     let (told, plans) = session.flash_nodes(&base, chosen)?;
@@ -121,7 +121,7 @@ pub(super) fn flash_one(
 
 /// Takes a card whose content is to change, and stay otherwise.
 pub(super) fn take_to_change(args: &Flash, device: &Path, ui: &Ui) -> Result<Card, Failure> {
-    let session = Session { args, ui, epoch_seconds: None };
+    let session = Session { args, ui, epoch_seconds: None, is_json: false };
     let chosen = session.look_at(vec![(String::new(), device.to_owned())])?;
     for Chosen { disk, .. } in &chosen {
         ui.say(&format!("changing {disk}"));
@@ -136,6 +136,8 @@ struct Session<'s> {
     args: &'s Flash,
     ui: &'s Ui,
     epoch_seconds: Option<i64>,
+    /// With `--json`.
+    is_json: bool,
 }
 
 /// A card that was looked at, and what it is to become, in a word.
@@ -206,7 +208,7 @@ impl Session<'_> {
                 Ok((more, _)) => told.extend(more),
                 Err(failure) if told.is_empty() => return Err(failure),
                 Err(failure) => {
-                    report::report(&failure);
+                    report::report(&failure, self.is_json);
                     break;
                 }
             }
@@ -408,8 +410,7 @@ fn check_node(cluster: &Cluster, name: &str) -> Result<(), Failure> {
     if cluster.nodes.iter().any(|node| node.name == name) {
         return Ok(());
     }
-    let known = cluster.nodes.iter().map(|node| node.name.as_str()).collect::<Vec<_>>().join(", ");
-    Err(build::Error::NoSuchNode { name: name.to_owned(), known }.into())
+    Err(build::Error::no_such_node(name, cluster.nodes.iter().map(|node| node.name.as_str())).into())
 }
 
 fn usage(text: &str) -> Failure {

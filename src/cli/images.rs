@@ -11,6 +11,7 @@ use crate::source::catalogue::{self as list, Entry, Scope};
 use super::args::Global;
 use super::catalogue;
 use super::report::Failure;
+use super::style;
 use super::ui::{self, Ui};
 
 const HELP: &str = "\
@@ -77,7 +78,7 @@ pub(super) fn run(args: &Images, global: &Global, ui: &Ui) -> Result<(), Failure
         let entries: Vec<Value> = entries.iter().map(|entry| to_json(entry)).collect();
         return ui::print(&format!("{}\n", Value::Array(entries)));
     }
-    ui::print(&to_table(&entries))
+    ui::print_painted(&style::table(&to_table(&entries)))
 }
 
 fn is_wanted(entry: &Entry, args: &Images) -> bool {

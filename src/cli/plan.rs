@@ -1,13 +1,18 @@
 //! `cardpress plan`
 
+use std::cmp::Reverse;
+use std::collections::HashMap;
+
 use clap::Args;
 use serde_json::json;
 
 use crate::build::EditEntry;
+use crate::plan::{Edit, NodePlan, Tree};
 
 use super::args::Global;
 use super::edit;
-use super::report::Failure;
+use super::report::{Failure, plural};
+use super::style;
 use super::subject::{Prepared, Subject, prepare};
 use super::ui::{self, Ui};
 
@@ -30,16 +35,186 @@ pub(super) fn run(args: &Plan, global: &Global, ui: &Ui) -> Result<(), Failure> 
         let text = json!({ "schema": 1, "cluster": laid.cluster.name, "nodes": nodes }).to_string();
         return ui::print(&(text + "\n"));
     }
-    let mut text = String::new();
-    for plan in &plans {
-        text += &format!("node {} ({} edits)\n", plan.node, plan.edits.len());
-        for warning in &plan.warnings {
-            text += &format!("  warning: {warning}\n");
-        }
-        for edit in &plan.edits {
-            text += &edit::show(edit, &opened.facts.tree);
-        }
-        text.push('\n');
+    ui::print_painted(
+        &groups(&plans).iter().map(|group| show(group, &plans, &opened.facts.tree)).collect::<String>(),
+    )
+}
+
+/// What some nodes have in common, and no others.
+struct Group<'p> {
+    /// Their indexes.
+    nodes: Vec<usize>,
+    warnings: Vec<&'p str>,
+    edits: Vec<&'p Edit>,
+}
+
+/// What nodes share comes once, what the most share first; then what each has alone. Each keeps the order of its nodes.
+fn groups(plans: &[NodePlan]) -> Vec<Group<'_>> {
+    let edits = plans.iter().map(|plan| plan.edits.iter());
+    let edits = shared(edits, |edit| format!("{} {}", edit.section, edit::heading(edit, false)));
+    let warnings = shared(plans.iter().map(|plan| plan.warnings.iter()), String::clone);
+    let mut groups: Vec<Group<'_>> = Vec::new();
+    let mut at: HashMap<Vec<usize>, usize> = HashMap::new();
+    let mut group = |groups: &mut Vec<Group<'_>>, nodes: Vec<usize>| {
+        *at.entry(nodes.clone()).or_insert_with(|| {
+            groups.push(Group { nodes, warnings: Vec::new(), edits: Vec::new() });
+            groups.len() - 1
+        })
+    };
+    for (edit, nodes) in edits {
+        let index = group(&mut groups, nodes);
+        groups.get_mut(index).into_iter().for_each(|group| group.edits.push(edit));
     }
-    ui::print(&text)
+    for (warning, nodes) in warnings {
+        let index = group(&mut groups, nodes);
+        groups.get_mut(index).into_iter().for_each(|group| group.warnings.push(warning));
+    }
+    groups.sort_by_key(|group| (Reverse(group.nodes.len()), group.nodes.clone()));
+    groups
+}
+
+/// Each thing once, with the indexes of all lists it is in. Only things of one name are compared: there may be many.
+fn shared<'t, T: PartialEq>(
+    lists: impl Iterator<Item = impl Iterator<Item = &'t T>>,
+    name: impl Fn(&T) -> String,
+) -> Vec<(&'t T, Vec<usize>)> {
+    let mut all: Vec<(&T, Vec<usize>)> = Vec::new();
+    let mut by_name: HashMap<String, Vec<usize>> = HashMap::new();
+    for (node, list) in lists.enumerate() {
+        for thing in list {
+            let namesakes = by_name.entry(name(thing)).or_default();
+            // What a node has twice is twice.
+            let is_it = |index: &&usize| {
+                all.get(**index).is_some_and(|(known, nodes)| *known == thing && nodes.last() != Some(&node))
+            };
+            let found = namesakes.iter().find(is_it).copied();
+            match found.and_then(|index| all.get_mut(index)) {
+                Some((_, nodes)) => nodes.push(node),
+                None => {
+                    namesakes.push(all.len());
+                    all.push((thing, vec![node]));
+                }
+            }
+        }
+    }
+    all
+}
+
+fn show(group: &Group<'_>, plans: &[NodePlan], tree: &Tree) -> String {
+    let names: Vec<&str> =
+        group.nodes.iter().filter_map(|node| Some(plans.get(*node)?.node.as_str())).collect();
+    let edits = format!("{} {}", group.edits.len(), plural(group.edits.len(), "edit"));
+    let heading = match (names.len(), plans.len()) {
+        (1, 1) => format!("node {} ({edits})", names.concat()),
+        (1, _) => format!("node {} ({edits} of its own)", names.concat()),
+        (count, all) => {
+            let every = if count == all { ", every node" } else { "" };
+            format!("nodes {} ({count} nodes{every}; {edits} in common)", fold(&names))
+        }
+    };
+    let mut text = style::paint(style::HEADING, &heading) + "\n";
+    for warning in &group.warnings {
+        text += &format!("  {} {warning}\n", style::paint(style::WARNING, "warning:"));
+    }
+    for edit in &group.edits {
+        text += &edit::show(edit, tree);
+    }
+    text + "\n"
+}
+
+/// `worker1`, `worker2`, `worker3` as a profile writes them: `worker[1-3]`.
+fn fold(names: &[&str]) -> String {
+    let mut folded: Vec<String> = Vec::new();
+    let mut rest = names.iter().peekable();
+    while let Some(first) = rest.next() {
+        let stem = first.trim_end_matches(|c: char| c.is_ascii_digit());
+        let digits = first.get(stem.len()..).unwrap_or_default();
+        let width = if digits.starts_with('0') { digits.len() } else { 0 };
+        let mut last = digits.parse::<u32>().ok();
+        let mut count = 1;
+        while let Some(next) = last.and_then(|last| last.checked_add(1)) {
+            if rest.next_if(|name| ***name == format!("{stem}{next:0width$}")).is_none() {
+                break;
+            }
+            last = Some(next);
+            count += 1;
+        }
+        folded.push(match last {
+            Some(last) if count > 1 => format!("{stem}[{digits}-{last:0width$}]"),
+            _ => (*first).to_owned(),
+        });
+    }
+    folded.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::{Action, Content};
+
+    #[test]
+    fn names_fold_into_the_ranges_they_came_from() {
+        for (names, folded) in [
+            (&["worker1", "worker2", "worker3", "manager1"][..], "worker[1-3], manager1"),
+            (&["w08", "w09", "w10"], "w[08-10]"),
+            (&["w9", "w10"], "w[9-10]"),
+            (&["w1", "w3", "w02"], "w1, w3, w02"),
+            (&["blue", "green"], "blue, green"),
+            (&["7", "8"], "[7-8]"),
+            (&[], ""),
+        ] {
+            assert_eq!(fold(names), folded);
+        }
+    }
+
+    fn edit(path: &str, text: &str) -> Edit {
+        let path = path.parse().unwrap();
+        Edit {
+            section: "file",
+            action: Action::WriteFile { path, content: Content::text(text), mode: None, owner: None },
+        }
+    }
+
+    fn plan(node: &str, edits: &[Edit], warnings: &[&str]) -> NodePlan {
+        NodePlan {
+            node: node.to_owned(),
+            edits: edits.to_vec(),
+            warnings: warnings.iter().map(|text| (*text).to_owned()).collect(),
+        }
+    }
+
+    #[test]
+    fn what_nodes_share_is_shown_once_and_then_what_each_has_alone() {
+        let (all, pair) = (edit("/all", "a\n"), edit("/pair", "p\n"));
+        let plans = [
+            plan("n1", &[edit("/own", "1\n"), all.clone(), pair.clone()], &["x"]),
+            plan("n2", &[edit("/own", "2\n"), all.clone(), pair], &["x"]),
+            plan("n3", &[all, edit("/own", "3\n")], &["y"]),
+        ];
+        let text: String = groups(&plans).iter().map(|group| show(group, &plans, &Tree::default())).collect();
+        let text = anstream::adapter::strip_str(&text).to_string();
+        assert_eq!(
+            text,
+            "nodes n[1-3] (3 nodes, every node; 1 edit in common)\n  [file] create /all\n    +a\n\n\
+             nodes n[1-2] (2 nodes; 1 edit in common)\n  warning: x\n  [file] create /pair\n    +p\n\n\
+             node n1 (1 edit of its own)\n  [file] create /own\n    +1\n\n\
+             node n2 (1 edit of its own)\n  [file] create /own\n    +2\n\n\
+             node n3 (1 edit of its own)\n  warning: y\n  [file] create /own\n    +3\n\n"
+        );
+    }
+
+    #[test]
+    fn secrets_that_differ_are_not_taken_for_one() {
+        let secret = |text: &str| {
+            let mut edit = edit("/key", "");
+            if let Action::WriteFile { content, .. } = &mut edit.action {
+                *content = Content::secret(text.as_bytes().to_vec());
+            }
+            edit
+        };
+        let plans = [plan("n1", &[secret("a")], &[]), plan("n2", &[secret("b")], &[])];
+        assert_eq!(groups(&plans).len(), 2);
+        let plans = [plan("n1", &[secret("a")], &[]), plan("n2", &[secret("a")], &[])];
+        assert_eq!(groups(&plans).len(), 1);
+    }
 }

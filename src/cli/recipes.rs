@@ -46,7 +46,11 @@ pub(super) fn run(args: &Recipes, global: &Global) -> Result<(), Failure> {
     let family = name.split('/').next().unwrap_or(name);
     let Some(recipe) = all.iter().find(|recipe| recipe.name == family) else {
         let known: Vec<&str> = all.iter().map(|recipe| recipe.name.as_str()).collect();
-        return Err(Failure::Usage(anyhow!("there is no recipe `{name}`; there are {}", known.join(", "))));
+        let help = match profile::nearest(family, known.iter().copied()) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => format!("there are {}", known.join(", ")),
+        };
+        return Err(Failure::Usage(anyhow!("there is no recipe `{name}`; {help}")));
     };
     if global.json {
         return ui::print(&format!("{}\n", to_json(recipe)));

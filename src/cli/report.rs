@@ -3,11 +3,15 @@
 use std::io::{self, Write};
 use std::process::ExitCode;
 
+use serde_json::json;
+
 use crate::build::disk::InPlaceError;
 use crate::plan::profile;
 use crate::sink::{card, flash};
 use crate::source::{catalogue, net};
 use crate::{build, source};
+
+use super::{style, ui};
 
 /// Why a verb stopped.
 pub(super) enum Failure {
@@ -45,8 +49,10 @@ impl From<build::Error> for Failure {
     }
 }
 
-pub(super) fn report(failure: &Failure) -> ExitCode {
+pub(super) fn report(failure: &Failure, json: bool) -> ExitCode {
+    let chain = |error| if json { event(error) } else { chain(error) };
     let (text, status) = match failure {
+        Failure::Profile(faults) if json => (events(faults), 2),
         Failure::Profile(faults) => (draw(faults), 2),
         Failure::Usage(error) => (chain(error), 2),
         Failure::Refused(error) => (chain(error), 3),
@@ -54,13 +60,14 @@ pub(super) fn report(failure: &Failure) -> ExitCode {
         Failure::Unsound => (String::new(), 1),
     };
     // Standard error may be closed; the status still tells.
-    let _ = io::stderr().write_all(text.as_bytes());
+    let _ = anstream::stderr().write_all(text.as_bytes());
     ExitCode::from(status)
 }
 
 /// Says why one of several things failed, while the others are still to be told.
-pub(super) fn tell(error: &anyhow::Error) {
-    let _ = io::stderr().write_all(chain(error).as_bytes());
+pub(super) fn tell(error: &anyhow::Error, json: bool) {
+    let text = if json { event(error) } else { chain(error) };
+    let _ = anstream::stderr().write_all(text.as_bytes());
 }
 
 /// The exit status for this alone.
@@ -93,16 +100,35 @@ fn status(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
 
 /// `error:` and a `because:` for each cause. A cause may have several lines: one per fault.
 fn chain(error: &anyhow::Error) -> String {
-    let mut text = format!("error: {error}\n");
+    let mut text = format!("{} {error}\n", style::paint(style::ERROR, "error:"));
     for cause in error.chain().skip(1) {
         for line in cause.to_string().lines() {
             text += &format!("because: {line}\n");
         }
     }
     if let Some(hint) = error.chain().find_map(hint) {
-        text += &format!("hint: {hint}\n");
+        text += &format!("{} {hint}\n", style::paint(style::HINT, "hint:"));
     }
     text
+}
+
+/// The same in one line of JSON.
+fn event(error: &anyhow::Error) -> String {
+    let because: Vec<String> = error.chain().skip(1).map(ToString::to_string).collect();
+    let hint = error.chain().find_map(hint);
+    ui::event("error", json!({ "text": error.to_string(), "because": because, "hint": hint })) + "\n"
+}
+
+/// A line of JSON for each fault of a profile.
+fn events(faults: &profile::Faults) -> String {
+    let told = |fault: &profile::Fault| {
+        let (line, column) = fault.line_and_column().unzip();
+        let told = json!({
+            "text": fault.message, "file": fault.file, "line": line, "column": column, "hint": fault.help,
+        });
+        ui::event("fault", told) + "\n"
+    };
+    faults.into_iter().map(told).collect()
 }
 
 /// What to do about it, where that is not plain from the words.
@@ -204,9 +230,10 @@ fn find<'e, T: std::error::Error + 'static>(cause: &'e (dyn std::error::Error + 
 
 /// Every fault with its line of the profile drawn.
 fn draw(faults: &profile::Faults) -> String {
-    let colours = io::IsTerminal::is_terminal(&io::stderr()) && std::env::var_os("NO_COLOR").is_none();
-    let theme =
-        if colours { miette::GraphicalTheme::unicode() } else { miette::GraphicalTheme::unicode_nocolor() };
+    let theme = match style::shows_on_stderr() {
+        true => miette::GraphicalTheme::unicode(),
+        false => miette::GraphicalTheme::unicode_nocolor(),
+    };
     let handler = miette::GraphicalReportHandler::new_themed(theme).with_width(110);
     let mut text = String::new();
     for fault in faults {
@@ -216,7 +243,8 @@ fn draw(faults: &profile::Faults) -> String {
     }
     let count = faults.as_slice().len();
     text + &format!(
-        "error: {count} {} in the profile; nothing was opened or written\n",
+        "{} {count} {} in the profile; nothing was opened or written\n",
+        style::paint(style::ERROR, "error:"),
         plural(count, "fault")
     )
 }

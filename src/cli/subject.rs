@@ -106,6 +106,12 @@ pub(super) fn read_profile(path: &Path, ui: &Ui) -> Result<Cluster, Failure> {
     for warning in &loaded.warnings {
         ui.say(&format!("warning: {warning}"));
     }
+    log::info!(
+        "profile `{}`: {} nodes, out of {:?}",
+        path.display(),
+        loaded.cluster.nodes.len(),
+        loaded.files
+    );
     Ok(loaded.cluster)
 }
 
@@ -148,15 +154,17 @@ pub(super) fn open_with(source: &Source, cluster: &Cluster, seed: Seed, ui: &Ui)
 
 /// The seed that was handed in, or the one beside the profile.
 pub(super) fn seed(profile: &Path, handed_in: Option<&Path>) -> Result<Seed, Failure> {
+    let path = handed_in.map_or_else(|| seed_file::beside(profile), Path::to_owned);
+    log::debug!("seed in `{}`", path.display());
     Ok(match handed_in {
         Some(path) => seed_file::read(path)?,
-        None => seed_file::read_or_make(&seed_file::beside(profile))?,
+        None => seed_file::read_or_make(&path)?,
     })
 }
 
 pub(super) fn cache_folder(global: &Global) -> Result<PathBuf, Failure> {
-    match &global.cache {
-        Some(folder) => Ok(folder.clone()),
+    match global.cache.clone().or_else(|| global.config.cache()) {
+        Some(folder) => Ok(folder),
         None => directories::ProjectDirs::from("", "", "cardpress")
             .map(|dirs| dirs.cache_dir().to_owned())
             .ok_or_else(|| {

@@ -5,12 +5,13 @@ use std::sync::{Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::base::{ByteLen, Interrupt, Interrupted, Progress};
 
 use super::args::Global;
 use super::report::Failure;
+use super::style;
 
 /// Between two lines about the same job, where there is no terminal.
 const LINES_APART: Duration = Duration::from_secs(10);
@@ -67,6 +68,7 @@ impl Ui {
             _ => Manner::Lines,
         };
         let bars = MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(10));
+        write_log(global.verbose, manner, &bars);
         Self { lane: Lane { manner, name: String::new(), bars, job: Mutex::new(None) }, interrupt }
     }
 
@@ -109,9 +111,9 @@ impl Lane {
     fn say(&self, line: &str) {
         match self.manner {
             Manner::Quiet => {}
-            Manner::Events => eprint_line(&json!({ "event": "note", "text": line }).to_string()),
-            Manner::Lines => eprint_line(line),
-            Manner::Bars => self.bars.suspend(|| eprint_line(line)),
+            Manner::Events => eprint_line(&event("note", json!({ "text": line }))),
+            Manner::Lines => eprint_line(&painted(line)),
+            Manner::Bars => self.bars.suspend(|| eprint_line(&painted(line))),
         }
     }
 
@@ -140,21 +142,86 @@ impl Job {
 
     fn event(&self, event: &str, now: Instant) -> String {
         let (rate, left) = self.pace(now);
-        json!({
-            "event": event,
+        let told = json!({
             "what": self.what,
             "done_bytes": self.done_bytes,
             "total_bytes": self.total_bytes,
             "bytes_per_second": rate,
             "seconds_left": left,
-        })
-        .to_string()
+        });
+        self::event(event, told)
+    }
+}
+
+/// The form of the lines that `--json` makes on standard error; `docs/json.md` says what is in them.
+const EVENTS_VERSION: u32 = 1;
+
+/// One line of `--json` on standard error.
+pub(super) fn event(name: &str, mut told: Value) -> String {
+    told["v"] = json!(EVENTS_VERSION);
+    told["event"] = json!(name);
+    told.to_string()
+}
+
+/// A warning is seen.
+fn painted(line: &str) -> String {
+    match line.strip_prefix("warning:") {
+        Some(rest) => style::paint(style::WARNING, "warning:") + rest,
+        None => line.to_owned(),
+    }
+}
+
+/// Shows what the layers below tell, where `-v` or RUST_LOG ask for it.
+fn write_log(verbose: u8, manner: Manner, bars: &MultiProgress) {
+    let asked = std::env::var("RUST_LOG").ok().filter(|asked| !asked.is_empty());
+    let filter = match (asked, verbose) {
+        (Some(asked), _) => asked,
+        (None, 0) => return,
+        (None, 1) => "cardpress=info".to_owned(),
+        (None, 2) => "cardpress=debug".to_owned(),
+        (None, _) => "cardpress=trace".to_owned(),
+    };
+    let began = Instant::now();
+    let format = move |out: &mut env_logger::fmt::Formatter, record: &log::Record<'_>| {
+        let seconds = began.elapsed().as_secs_f64();
+        let (level, target, text) = (record.level().as_str(), record.target(), record.args());
+        if manner == Manner::Events {
+            let level = level.to_lowercase();
+            let told =
+                json!({ "level": level, "target": target, "text": text.to_string(), "seconds": seconds });
+            return writeln!(out, "{}", event("log", told));
+        }
+        writeln!(out, "{seconds:8.3} {level:5} {target}: {text}")
+    };
+    let mut builder = env_logger::Builder::new();
+    builder.parse_filters(&filter).write_style(env_logger::WriteStyle::Never).format(format);
+    builder.target(env_logger::Target::Pipe(Box::new(AboveBars(bars.clone()))));
+    // There is another only where this runs twice in one process.
+    let _ = builder.try_init();
+}
+
+/// Standard error, between two drawings of the bars.
+struct AboveBars(MultiProgress);
+
+impl Write for AboveBars {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.suspend(|| io::stderr().write(bytes))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stderr().flush()
     }
 }
 
 /// Standard error may be closed; then nobody wants to know.
 fn eprint_line(line: &str) {
-    let _ = writeln!(io::stderr(), "{line}");
+    let _ = writeln!(anstream::stderr(), "{line}");
+}
+
+/// Text with paint on standard output, which shows where colour does.
+pub(super) fn print_painted(text: &str) -> Result<(), Failure> {
+    let mut out = anstream::stdout().lock();
+    finish(out.write_all(text.as_bytes()).and_then(|()| out.flush()))
 }
 
 /// Data on standard output. A closed pipe is a clean end, as for any filter.
@@ -165,7 +232,11 @@ pub(super) fn print(text: &str) -> Result<(), Failure> {
 /// The same for bytes that need not be text, such as names.
 pub(super) fn print_bytes(bytes: &[u8]) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
-    match out.write_all(bytes).and_then(|()| out.flush()) {
+    finish(out.write_all(bytes).and_then(|()| out.flush()))
+}
+
+fn finish(written: io::Result<()>) -> Result<(), Failure> {
+    match written {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         Err(error) => Err(anyhow::Error::new(error).context("cannot write to standard output").into()),
         Ok(()) => Ok(()),

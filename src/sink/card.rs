@@ -114,6 +114,7 @@ impl Card {
         // From here on nobody can mount it or build upon it: what is free now stays free.
         check(disk, options)?;
         let block_len = block_len(&file, disk).map_err(failed("ask the logical block of"))?;
+        log::info!("`{}` is taken, its logical block {block_len} bytes", path.display());
         Ok(Self { file, disk: disk.clone(), block_len })
     }
 

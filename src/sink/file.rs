@@ -206,6 +206,7 @@ pub fn stage(
     // Holes and edits cost nothing worth telling.
     options.progress.advance(edited.len_bytes().saturating_sub(base_bytes));
     let how = if shared { Copy::Reflink } else { Copy::Sparse };
+    log::debug!("`{}`: {how:?}, {base_bytes} bytes copied, {edited_bytes} written", target.display());
     let pressed = Pressed { how, len_bytes: edited.len_bytes(), base_bytes, edited_bytes };
     Ok(Staged { part, target: target.to_owned(), pressed })
 }

@@ -233,7 +233,10 @@ impl Cache {
         interrupt: &Interrupt,
     ) -> Result<Option<Held>, Error> {
         let record_path = self.record_path(archive);
-        let Some(mut record) = read_json::<Record>(&record_path) else { return Ok(None) };
+        let Some(mut record) = read_json::<Record>(&record_path) else {
+            log::debug!("cache: nothing of the archive {archive}");
+            return Ok(None);
+        };
         let path = self.image_path(archive);
         let opened = File::open(&path).and_then(|file| Ok((stamp::stamp(&file.metadata()?), file)));
         let (Some(image), Ok((stamp, file))) = (record.digests(), opened) else { return Ok(None) };
@@ -251,6 +254,7 @@ impl Cache {
             return Ok(None);
         }
         let kept = self.find_archive(archive, &mut record, progress, interrupt)?;
+        log::info!("cache: `{}` is {} unpacked", path.display(), record.origin);
         let Record { archive_len, signed_by, has_blocks, .. } = record;
         Ok(Some(Held { file, path, archive, archive_len, image, signed_by, has_blocks, kept }))
     }

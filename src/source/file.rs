@@ -128,6 +128,7 @@ impl Opening<'_> {
             stamp: stamp::stamp(&metadata),
             format,
         };
+        log::info!("`{}`: {format:?}, {len_bytes} bytes", canonical.display());
         given.check_signature()?;
         if format != Format::Raw {
             return given.open_archive();

@@ -100,6 +100,7 @@ pub fn open_remote(image: &RemoteImage, tools: Tools<'_>) -> Result<BaseImage, E
     if let Some(base) = fetch.open_cached()? {
         return Ok(base);
     }
+    log::info!("{}: not in the cache, {} bytes of it are here already", fetch.shown(), lock.archive_len());
     Ok(fetch.run(&lock)?.into_base())
 }
 

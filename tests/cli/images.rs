@@ -111,7 +111,9 @@ fn the_catalogue_is_named_by_an_option_the_environment_or_the_users_settings() {
     let faulty = run(&[], &[("CARDPRESS_CONFIG", named.to_str().unwrap())]);
     assert_eq!(faulty.status, 2);
     assert!(
-        faulty.err.contains("other.toml:3: unknown field `catalog`, expected `catalogue`"),
+        faulty.err.contains(
+            "other.toml:3: unknown field `catalog`, expected one of `catalogue`, `cache`, `jobs`, `color`"
+        ),
         "{}",
         faulty.err
     );

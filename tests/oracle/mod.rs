@@ -25,4 +25,5 @@ mod packed;
 mod press;
 mod profiles;
 mod releases;
+mod schema;
 mod table_corpus;

@@ -11,6 +11,7 @@ ssh:openssh-client ansible:ansible-core ansible-inventory:ansible-core bmaptool:
 
 PATH=$PATH:/usr/sbin:/sbin
 missing=
+python3 -c 'import jsonschema, tomllib' 2>/dev/null || missing=" python3-jsonschema"
 for pair in $wanted; do
     command -v "${pair%%:*}" >/dev/null 2>&1 || missing="$missing ${pair##*:}"
 done

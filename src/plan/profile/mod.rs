@@ -47,6 +47,7 @@ mod network;
 mod range;
 mod reader;
 mod recipe;
+mod schema;
 mod settings;
 mod tree;
 mod uses;
@@ -61,6 +62,8 @@ use std::path::{Path, PathBuf};
 pub use fault::{Fault, Faults};
 pub use lay::{Laid, lay, lay_outside};
 pub(super) use layer::Layer;
+pub use reader::nearest;
+pub use schema::{reference, schema};
 
 use super::cluster::Cluster;
 use super::recipe::Recipe;

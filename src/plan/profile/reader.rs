@@ -452,7 +452,8 @@ fn sounds_secret(key: &str) -> bool {
 }
 
 /// The one of `known` that `word` may be a slip for: a third of its letters wrong at most.
-pub(super) fn nearest<'k>(word: &str, known: impl Iterator<Item = &'k str>) -> Option<&'k str> {
+#[must_use]
+pub fn nearest<'k>(word: &str, known: impl Iterator<Item = &'k str>) -> Option<&'k str> {
     let lower = word.to_lowercase().replace('_', "-");
     known
         .map(|name| (strsim::damerau_levenshtein(&lower, &name.to_lowercase()), name))

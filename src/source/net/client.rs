@@ -214,8 +214,13 @@ impl Session<'_> {
         }
         let request = self.agent.get(self.url.clone()).headers(all).send();
         let patience = self.patience.connect.saturating_add(self.patience.stall);
+        let began = Instant::now();
         match self.wait(request, patience)? {
-            Ok(response) => Ok(Answer { session: self, response }),
+            Ok(response) => {
+                let status = response.status();
+                log::debug!("GET {}: {status} after {:?}", self.shown, began.elapsed());
+                Ok(Answer { session: self, response })
+            }
             Err(error) => Err(self.judge(&error)),
         }
     }

@@ -44,8 +44,16 @@ impl World {
         self
     }
 
+    /// Reads it. What the reader takes, the schema must take: every profile of these tests says so.
+    #[track_caller]
     fn load(&self) -> Result<Loaded, Faults> {
-        load(Path::new("/p/cluster.toml"), self)
+        let loaded = load(Path::new("/p/cluster.toml"), self);
+        let text =
+            self.files.get(Path::new("/p/cluster.toml")).and_then(|text| std::str::from_utf8(text).ok());
+        if let (Ok(_), Some(Ok(value))) = (&loaded, text.map(toml::from_str::<serde_json::Value>)) {
+            assert_eq!(super::schema::tests::judge(&value), Ok(()), "{}", text.unwrap_or_default());
+        }
+        loaded
     }
 
     #[track_caller]
