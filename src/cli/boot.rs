@@ -7,10 +7,12 @@ use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
 use clap::{ArgGroup, Args, ValueEnum};
+use ipnet::{IpNet, Ipv4Net};
 
 use crate::base::ByteLen;
 use crate::build::boot::{Machine, Start, Wishes, card_len};
 use crate::build::disk::{Disk, Part};
+use crate::build::inspect;
 use crate::build::{self, Output};
 use crate::plan::Cluster;
 use crate::source::{self, Cache};
@@ -94,12 +96,15 @@ fn node(word: &str) -> Result<(PathBuf, String), String> {
     }
 }
 
-/// An image to be started, and what is known of it from a profile.
+/// An image to be started, and what is known of it.
 struct Subjected {
     image: PathBuf,
     user: Option<String>,
-    network: Option<(ipnet::IpNet, Option<IpAddr>)>,
+    network: Option<Network>,
 }
+
+/// Its own address, and its router where that is known.
+type Network = (IpNet, Option<IpAddr>);
 
 pub(super) fn run(args: &Boot, global: &Global, ui: &Ui) -> Result<(), Failure> {
     // Where images are cached there is room for one.
@@ -113,7 +118,8 @@ pub(super) fn run(args: &Boot, global: &Global, ui: &Ui) -> Result<(), Failure> 
         (Some((profile, name)), _) => press(profile, name, folder.path(), global, ui)?,
         (None, image) => {
             let image = unpacked(image.as_deref().unwrap_or(Path::new("")), &cache, ui)?;
-            Subjected { image, user: None, network: None }
+            let (user, network) = what_it_says(&image, &cache, ui)?;
+            Subjected { image, user, network }
         }
     };
     let disk = Disk::open_to_read(&subject.image, Part::System, &cache, ui, &ui.interrupt)?;
@@ -183,6 +189,19 @@ fn press(profile: &Path, name: &str, folder: &Path, global: &Global, ui: &Ui) ->
     });
     let user = node.and_then(|node| node.settings.users.first()).map(|user| user.name.clone());
     Ok(Subjected { image: folder.join(file), user, network })
+}
+
+/// The first account of an image, and the address that is written down for its first wired interface.
+fn what_it_says(image: &Path, cache: &Cache, ui: &Ui) -> Result<(Option<String>, Option<Network>), Failure> {
+    let inspected = inspect::inspect(inspect::open(image, cache, ui, &ui.interrupt)?)?;
+    let Some(system) = inspected.system.known() else { return Ok((None, None)) };
+    let users = system.users.known().map_or(&[][..], Vec::as_slice);
+    let user = users.iter().find(|user| user.uid != 0).map(|user| user.name.clone());
+    let fixed = system.network.known().map_or(&[][..], |network| network.fixed.as_slice());
+    let mut wired = fixed.iter().filter(|fixed| !fixed.interface.starts_with("wlan"));
+    let address =
+        wired.find_map(|fixed| fixed.addresses.iter().find_map(|text| text.parse::<Ipv4Net>().ok()));
+    Ok((user, address.map(|own| (IpNet::V4(own), None))))
 }
 
 /// The raw image: the file itself, or what the cache has of it.

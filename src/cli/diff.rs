@@ -357,7 +357,8 @@ mod tests {
         let file = || facts(FileKind::Regular, 0o644, None);
         let text = |before: &str, after: &str| {
             let content = Content::Text { before: before.to_owned(), after: after.to_owned() };
-            content_lines(&changed(file(), file(), Some(content)))
+            // What steers a terminal is told by its colours alone.
+            anstream::adapter::strip_str(&content_lines(&changed(file(), file(), Some(content)))).to_string()
         };
         assert_eq!(text("a\nb\n", "a\n\tc\u{1b}[31m\n"), "     a\n    -b\n    +\tc\\u{1b}[31m\n");
         assert_eq!(text("a\n", "a"), "    -a\n    +a\n    (without a newline at the end in B)\n");

@@ -20,7 +20,9 @@ fn calls(line: &str) -> Vec<Vec<String>> {
     commands
         .filter_map(|words| {
             let begin = words.iter().position(|word| word == "cardpress")?;
-            words.get(begin..).map(<[String]>::to_vec)
+            // `2>&1` and `2>file` are for the shell.
+            let words = words.get(begin..)?.iter();
+            Some(words.filter(|word| !word.starts_with("2>")).cloned().collect())
         })
         .collect()
 }

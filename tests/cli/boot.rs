@@ -3,7 +3,7 @@
 use std::os::unix::fs::PermissionsExt as _;
 
 use crate::support::tools::{must, text};
-use crate::support::world::{Run, World, profile, small_base};
+use crate::support::world::{PUBLIC_KEY, Run, World, profile, small_base};
 
 /// A world with a raw image that has these files on its boot partition, and stand-ins for QEMU's programs.
 fn world(boot_files: &[&str]) -> World {
@@ -65,6 +65,19 @@ fn a_node_of_a_profile_is_pressed_and_found_at_its_own_address() {
     assert!(!world.path("out").exists());
     let run = boot(&world, &["--node", "cluster.toml:n3"]);
     assert_eq!((run.status, run.err.contains("n3")), (2, true), "{}", run.err);
+}
+
+#[test]
+fn a_static_address_and_the_account_are_found_in_the_image_itself() {
+    let world = world(&["kernel8.img", "bcm2710-rpi-3-b.dtb"]);
+    let flags = ["--user", "ops", "--ssh-key", "id.pub", "--address", "10.9.8.7/24", "--gateway", "10.9.8.1"];
+    world.write("id.pub", PUBLIC_KEY);
+    world.run(&[&["customize", "base.img", "--in-place"], &flags[..]].concat()).succeeded();
+    let run = boot(&world, &["base.img", "--ssh=2346"]).succeeded();
+    let asked = words(&world, "qemu-system-aarch64");
+    assert!(asked.contains("net=10.9.8.0/24,host=10.9.8.1,"), "{asked}");
+    assert!(asked.contains("hostfwd=tcp:127.0.0.1:2346-10.9.8.7:22"), "{asked}");
+    assert!(run.err.contains("ssh -p 2346 ops@127.0.0.1"), "{}", run.err);
 }
 
 #[test]
