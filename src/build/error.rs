@@ -498,15 +498,20 @@ pub enum Error {
     UnfitMember(String),
 }
 
+/// So many nodes are named where another one was meant.
+const TOLD_NODES: usize = 12;
+
 impl Error {
     /// A name that is none of `known`.
     #[must_use]
     pub fn no_such_node<'k>(name: &str, known: impl Iterator<Item = &'k str> + Clone) -> Self {
-        let known = match plan::profile::nearest(name, known.clone()) {
-            Some(near) => format!("did you mean `{near}`?"),
-            None => format!("it has {}", known.collect::<Vec<_>>().join(", ")),
-        };
-        Self::NoSuchNode { name: name.to_owned(), known }
+        let near = plan::profile::nearest(name, known.clone());
+        let near = near.map_or_else(String::new, |near| format!("did you mean `{near}`? "));
+        let count = known.clone().count();
+        let shown = known.take(TOLD_NODES).collect::<Vec<_>>().join(", ");
+        let more = count.saturating_sub(TOLD_NODES);
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        Self::NoSuchNode { name: name.to_owned(), known: format!("{near}it has {shown}{more}") }
     }
 }
 

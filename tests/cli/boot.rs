@@ -47,7 +47,7 @@ fn a_raspberry_pi_kernel_gets_a_pi_3_with_its_device_tree_and_a_card_of_a_power_
     assert!(asked.contains("hostfwd=tcp:127.0.0.1:2222-:22"), "{asked}");
     assert!(words(&world, "qemu-img").ends_with("\n268435456\n"), "{}", words(&world, "qemu-img"));
     assert_eq!(std::fs::read_to_string(world.path("files")).unwrap(), "a kernela kernel");
-    assert!(run.err.contains("no Wi-Fi") && run.err.contains("ssh -p 2222 USER@127.0.0.1"), "{}", run.err);
+    assert!(run.err.contains("no Wi-Fi") && run.err.contains("ssh -p 2222 pi@127.0.0.1"), "{}", run.err);
     assert!(std::fs::read(world.path("base.img")).unwrap() == before, "the image was written to");
 }
 

@@ -17,6 +17,10 @@ const NOT_RUN: &[(&str, &str)] = &[
     ("cardpress flash ", "writes to a disk; tests/fault/flash.rs does, to loop devices"),
     ("…/dev/sd", "a disk: the same"),
     ("…sudo ", "changes or asks the machine it runs on"),
+    (
+        "cardpress boot ",
+        "needs an emulator and a kernel; tests/cli/boot.rs has a stand-in, make boot-test real ones",
+    ),
     ("ssh ", "needs a node that runs; tests/boot asks one"),
     ("ansible ", "needs a node that runs; tests/oracle/host_files.rs has ansible read the inventory"),
     ("make ", "builds or tests; what it calls is tested on its own"),
@@ -134,7 +138,8 @@ fn home() -> String {
 }
 
 fn is_whole(language: &str, text: &str) -> bool {
-    language == "toml" && text.lines().any(|line| line.starts_with("schema = 1"))
+    language == "toml"
+        && ["schema = 1", "[cluster]"].iter().all(|head| text.lines().any(|line| line.starts_with(head)))
 }
 
 fn holds(typed: &Typed, words: &str) -> bool {

@@ -129,7 +129,7 @@ fn verbose_tells_what_was_opened_and_decided_and_no_secret() {
     for said in [
         "small-base.img.xz`: Xz",
         "profile `cluster.toml`: 1 nodes",
-        "`small-base.img.xz`: Debian GNU/Linux 13 (trixie), Arm64",
+        "base: Debian GNU/Linux 13 (trixie), Arm64",
         "n1: written and read back",
     ] {
         assert!(info.err.contains(said), "{said}: {}", info.err);

@@ -120,7 +120,7 @@ pub(super) struct Customize {
     #[arg(long, value_name = "FILE", requires = "wifi", help_heading = "Name and network")]
     wifi_password_file: Option<PathBuf>,
 
-    /// Where the radio is to be lawful: GB, DE, US, …
+    /// Where the radio is to be lawful: GB, DE, US and so on
     #[arg(long, value_name = "CC", requires = "wifi", help_heading = "Name and network")]
     country: Option<String>,
 
@@ -226,7 +226,7 @@ pub(super) struct Customize {
     #[arg(long, requires = "first_boot", help_heading = "System")]
     first_boot_network: bool,
 
-    /// A recipe: docker, k3s/server, … `cardpress recipes` lists them.
+    /// A recipe: docker, k3s/server and so on. `cardpress recipes` lists them.
     #[arg(long = "recipe", value_name = "NAME", help_heading = "System")]
     recipes: Vec<String>,
 

@@ -83,7 +83,8 @@ impl<'r> Reader<'r> {
 
     /// The next member; `None` behind the last. What was not read of the content of the one before is passed over.
     pub(super) fn next(&mut self) -> Result<Option<Member>, Error> {
-        self.skip(self.left + self.padding)?;
+        self.skip(self.left)?;
+        self.skip(self.padding)?;
         (self.left, self.padding) = (0, 0);
         let mut extended = self.globals.clone();
         let (mut extension_bytes, mut is_extended) = (0, false);
@@ -124,7 +125,7 @@ impl<'r> Reader<'r> {
                 let name = extended.path.take().unwrap_or_else(|| header.path_bytes().into_owned());
                 let member = member(header, name, extended)?;
                 self.left = member.len_bytes;
-                self.padding = member.len_bytes.next_multiple_of(BLOCK_LEN as u64) - member.len_bytes;
+                self.padding = padding(member.len_bytes);
                 return Ok(Some(member));
             }
             let len_bytes = header.entry_size().map_err(|error| bad(place(), error.to_string()))?;
@@ -138,7 +139,7 @@ impl<'r> Reader<'r> {
             if self.fill(&mut value)? < value.len() {
                 return Err(bad(place(), "it ends in an extended header"));
             }
-            self.skip(len_bytes.next_multiple_of(BLOCK_LEN as u64) - len_bytes)?;
+            self.skip(padding(len_bytes))?;
             match kind {
                 EntryType::GNULongName => extended.path = Some(until_nul(&value).to_vec()),
                 EntryType::GNULongLink => extended.link = Some(until_nul(&value).to_vec()),
@@ -227,6 +228,12 @@ fn input(error: io::Error) -> Error {
 
 fn bad(place: String, reason: impl Into<String>) -> Error {
     Error::BadArchive { place, reason: reason.into() }
+}
+
+/// What fills up the last block of so many bytes, which may be any number.
+fn padding(len_bytes: u64) -> u64 {
+    let block_len = BLOCK_LEN as u64;
+    (block_len - len_bytes % block_len) % block_len
 }
 
 fn until_nul(bytes: &[u8]) -> &[u8] {

@@ -243,3 +243,11 @@ fn kinds_of_members_that_are_not_read_are_named() {
     let member = only(&with_end(&[header(b'V', "label", b"", |_| {}), file("d/", b"")]));
     assert_eq!(member.kind, Kind::Directory);
 }
+
+#[test]
+fn a_length_beyond_all_archives_is_refused_and_overflows_nothing() {
+    for size in [u64::MAX.to_string(), (u64::MAX - 511).to_string(), i64::MAX.to_string()] {
+        let bytes = with_end(&[pax(&[("size", size.as_bytes())]), file("a", b"abc")]);
+        refused(&bytes, "of a member's content");
+    }
+}
