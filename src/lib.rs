@@ -23,7 +23,7 @@
 //! `profiles/recipes`, and [`plan::profile::lay()`] is where they come in.
 //!
 //! What lasts is written in three places only: `sink` makes new files, [`sink::flash`] writes cards, and [`block::redo`]
-//! changes an image in place, for `cardpress fs`. An image that nodes are pressed from is never written to.
+//! changes an image in place, for `cardpress fs` and `customize`. An image that nodes are pressed from is never written to.
 //!
 //! Deliberately absent: mounting, chroot, root rights, virtual machines, and journal writing (we never run beside a
 //! kernel).

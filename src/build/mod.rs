@@ -44,7 +44,7 @@ pub use base::Bases;
 pub use error::Error;
 pub use host_files::{write_host_bytes, write_host_file, write_host_files};
 pub use manifest::{EditEntry, FileEntry, Manifest, NodeEntry};
-pub use press::{Made, Output, Pressed, press, press_alone};
+pub use press::{Alone, Made, Output, Pressed, press, press_alone};
 pub use shard::{Shard, merge_manifests};
 
 use layout::{Layout, slice};

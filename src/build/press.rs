@@ -122,21 +122,44 @@ pub fn press(
     Ok((manifest, pressed))
 }
 
-/// Presses the one node of `plans` as `output.name` in `output.folder`, which must be there, and tells of it nowhere.
+/// One image under a name of the caller's.
+#[derive(Clone, Copy, Debug)]
+pub struct Alone<'a> {
+    /// Its file; the folder must be there. A map goes beside it, as beside every image.
+    pub file: &'a Path,
+    /// As [`Output::packing`].
+    pub packing: Option<(Packing, u32)>,
+    /// As [`Output::epoch_seconds`].
+    pub epoch_seconds: Option<i64>,
+}
+
+/// Presses one node into one file, and tells of it nowhere.
 ///
 /// # Errors
 /// As for [`press`].
 pub fn press_alone(
     opened: &Opened,
     plan: &NodePlan,
-    output: &Output,
+    how: Alone<'_>,
     progress: &dyn Progress,
     interrupt: &Interrupt,
 ) -> Result<Pressed, Error> {
-    check_room(opened, std::slice::from_ref(plan), output)?;
+    let Alone { file, packing, epoch_seconds } = how;
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let output = Output {
+        folder: Some(folder.to_owned()),
+        packing,
+        name: Some(file.file_name().unwrap_or_default().to_string_lossy().into_owned()),
+        jobs: 1,
+        shard: None,
+        whole_sha256: false,
+        epoch_seconds,
+        host_files: Vec::new(),
+    };
+    check_room(opened, std::slice::from_ref(plan), &output)?;
     progress.start("pressing", Some(opened.image_len(plan)));
-    let pressed = packer(opened, output)
-        .and_then(|packer| press_one(opened, plan, packer.as_ref(), output, progress, interrupt));
+    let pressed = packer(opened, &output)
+        .and_then(|packer| press_one(opened, plan, packer.as_ref(), &output, progress, interrupt));
     progress.finish();
     pressed
 }
@@ -262,7 +285,7 @@ fn press_one(
     let node = Node::make(opened, plan, output.epoch_seconds, interrupt)?;
     log::debug!("{}: edited in memory after {:?}", plan.node, began.elapsed());
     let image = file_name(plan, output);
-    let stem = image.split_once(".img").map_or(image.as_str(), |(stem, _)| stem);
+    let stem = image.rsplit_once(".img").map_or(image.as_str(), |(stem, _)| stem);
     let names = [image.clone(), format!("{stem}.bmap")];
     let mut written = None;
     match &output.folder {

@@ -13,7 +13,7 @@ use crate::base::ByteLen;
 use crate::build::boot::{Machine, Start, Wishes, card_len};
 use crate::build::disk::{Disk, Part};
 use crate::build::inspect;
-use crate::build::{self, Output};
+use crate::build::{self, Alone};
 use crate::plan::Cluster;
 use crate::source::{self, Cache};
 
@@ -166,18 +166,9 @@ fn press(profile: &Path, name: &str, folder: &Path, global: &Global, ui: &Ui) ->
     };
     let Prepared { laid, opened, plans, .. } = prepare(&subject, false, global, ui)?;
     let plan = plans.first().ok_or_else(|| anyhow!("there is no node `{name}`"))?;
-    let file = "node.img";
-    let output = Output {
-        folder: Some(folder.to_owned()),
-        packing: None,
-        name: Some(file.to_owned()),
-        jobs: 1,
-        shard: None,
-        whole_sha256: false,
-        epoch_seconds: source_date_epoch()?,
-        host_files: Vec::new(),
-    };
-    build::press_alone(&opened, plan, &output, ui, &ui.interrupt)?;
+    let image = folder.join("node.img");
+    let how = Alone { file: &image, packing: None, epoch_seconds: source_date_epoch()? };
+    build::press_alone(&opened, plan, how, ui, &ui.interrupt)?;
     let Cluster { nodes, gateways, .. } = &laid.cluster;
     let node = nodes.iter().find(|node| node.name == name);
     let is_v4 = |address: &&IpAddr| address.is_ipv4();
@@ -188,7 +179,7 @@ fn press(profile: &Path, name: &str, folder: &Path, global: &Global, ui: &Ui) ->
         Some((*own, router.copied()))
     });
     let user = node.and_then(|node| node.settings.users.first()).map(|user| user.name.clone());
-    Ok(Subjected { image: folder.join(file), user, network })
+    Ok(Subjected { image, user, network })
 }
 
 /// The first account of an image, and the address that is written down for its first wired interface.

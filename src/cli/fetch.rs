@@ -11,7 +11,7 @@ use crate::plan::ImageSource;
 
 use super::args::Global;
 use super::report::Failure;
-use super::subject::{Source, read_profile};
+use super::subject::{Source, is_url, read_profile};
 use super::ui::{self, Ui};
 
 const HELP: &str = "\
@@ -52,7 +52,7 @@ pub(super) fn run(args: &Fetch, global: &Global, ui: &Ui) -> Result<(), Failure>
 /// A file is a profile; what looks like an address is one; the rest are names.
 fn fetch(what: &str, args: &Fetch, global: &Global, ui: &Ui) -> Result<Base, Failure> {
     let path = Path::new(what);
-    let is_url = what.starts_with("http://") || what.starts_with("https://");
+    let is_url = is_url(what);
     if !is_url && (path.is_file() || path.extension().is_some_and(|extension| extension == "toml")) {
         let cluster = read_profile(path, ui)?;
         let source = Source::new(path, None, args.locked, global)?;

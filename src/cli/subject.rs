@@ -216,3 +216,32 @@ impl Surroundings for Host {
         directories::BaseDirs::new().map(|dirs| dirs.home_dir().to_owned())
     }
 }
+
+/// The host with one more file, which is in memory only: a profile that is not written yet.
+pub(super) struct WithFile<'f> {
+    pub(super) path: &'f Path,
+    pub(super) text: &'f str,
+}
+
+impl Surroundings for WithFile<'_> {
+    fn read_file(&self, path: &Path) -> std::io::Result<Vec<u8>> {
+        if path == self.path { Ok(self.text.as_bytes().to_vec()) } else { Host.read_file(path) }
+    }
+
+    fn names_in(&self, folder: &Path) -> std::io::Result<Vec<(String, bool)>> {
+        Host.names_in(folder)
+    }
+
+    fn env(&self, name: &str) -> Option<String> {
+        Host.env(name)
+    }
+
+    fn home(&self) -> Option<PathBuf> {
+        Host.home()
+    }
+}
+
+/// Does what names an image look like an address?
+pub(super) fn is_url(what: &str) -> bool {
+    what.starts_with("http://") || what.starts_with("https://")
+}

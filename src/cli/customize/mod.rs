@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::base::ByteLen;
 use crate::build::in_place::{How, InPlace};
-use crate::build::{self, EditEntry, Output};
+use crate::build::{self, Alone, EditEntry};
 use crate::plan::profile::{Faults, Laid, load};
 use crate::plan::{Cluster, NodePlan, Seed, host_keys};
 use crate::sink::{self, Packing};
@@ -19,9 +19,9 @@ use crate::sink::{self, Packing};
 use super::args::Global;
 use super::flash::{self, Flash};
 use super::report::{Failure, plural};
-use super::subject::{Host, Opening, Source, open_with, seed, source_date_epoch};
+use super::subject::{Opening, Source, WithFile, is_url, open_with, seed, source_date_epoch};
 use super::ui::{self, Ui};
-use profile::{Around, Base, Written};
+use profile::{Base, Written};
 
 const HELP: &str = "\
 Examples:
@@ -294,7 +294,7 @@ pub(super) fn run(args: &Customize, global: &Global, ui: &Ui) -> Result<(), Fail
 /// A file is one; what looks like an address is one; the rest are names of the catalogue.
 fn base(image: &str) -> Result<Base<'_>, Failure> {
     let path = Path::new(image);
-    if image.starts_with("http://") || image.starts_with("https://") {
+    if is_url(image) {
         Ok(Base::Url(image))
     } else if path.exists() {
         Ok(Base::Path(path))
@@ -311,8 +311,8 @@ fn is_ending(extension: &std::ffi::OsStr) -> bool {
 
 /// The node that the flags mean.
 fn read(written: &Written, ui: &Ui) -> Result<Cluster, Failure> {
-    let loaded =
-        load(&written.path, &Around { host: &Host, written }).map_err(|faults| in_flags(written, faults))?;
+    let loaded = load(&written.path, &WithFile { path: &written.path, text: &written.text })
+        .map_err(|faults| in_flags(written, faults))?;
     for warning in &loaded.warnings {
         let flag = written.flag_of(warning).unwrap_or_default();
         ui.say(&format!("warning: {flag}: {}", warning.message));
@@ -413,18 +413,9 @@ impl Session<'_> {
         let Opening { laid, seed, opened } = self.open(cluster, seed, packing == Some(Packing::Xz))?;
         let plans = build::plan(&laid.cluster, &opened, &seed).map_err(in_flags_alone)?;
         let plan = self.only(&plans)?;
-        let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let output = Output {
-            folder: Some(folder.to_owned()),
-            packing: packing.map(|packing| (packing, packing.default_level())),
-            name: Some(name.to_owned()),
-            jobs: 1,
-            shard: None,
-            whole_sha256: false,
-            epoch_seconds: self.epoch_seconds,
-            host_files: Vec::new(),
-        };
-        let pressed = build::press_alone(&opened, plan, &output, self.ui, &self.ui.interrupt)?;
+        let packing = packing.map(|packing| (packing, packing.default_level()));
+        let how = Alone { file, packing, epoch_seconds: self.epoch_seconds };
+        let pressed = build::press_alone(&opened, plan, how, self.ui, &self.ui.interrupt)?;
         self.ui.say(&format!(
             "wrote {}: {}, {} of it changed{}",
             file.display(),

@@ -8,7 +8,7 @@ use std::ops::Range;
 use std::path::{Component, Path, PathBuf};
 
 use super::Customize;
-use crate::plan::profile::{Fault, Surroundings};
+use crate::plan::profile::Fault;
 
 /// The name of a node for which there is none.
 const HOSTNAME: &str = "raspberrypi";
@@ -26,33 +26,6 @@ impl Written {
     pub(super) fn flag_of(&self, fault: &Fault) -> Option<&'static str> {
         let start = fault.span.as_ref().filter(|_| fault.file == self.path)?.start;
         self.flags.iter().rev().find(|(range, _)| range.contains(&start)).map(|(_, flag)| *flag)
-    }
-}
-
-/// The host as the written profile may see it, which itself is in memory only.
-pub(super) struct Around<'a> {
-    pub(super) host: &'a dyn Surroundings,
-    pub(super) written: &'a Written,
-}
-
-impl Surroundings for Around<'_> {
-    fn read_file(&self, path: &Path) -> std::io::Result<Vec<u8>> {
-        if path == self.written.path {
-            return Ok(self.written.text.as_bytes().to_vec());
-        }
-        self.host.read_file(path)
-    }
-
-    fn names_in(&self, folder: &Path) -> std::io::Result<Vec<(String, bool)>> {
-        self.host.names_in(folder)
-    }
-
-    fn env(&self, name: &str) -> Option<String> {
-        self.host.env(name)
-    }
-
-    fn home(&self) -> Option<PathBuf> {
-        self.host.home()
     }
 }
 

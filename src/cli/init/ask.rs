@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 use anyhow::anyhow;
 use ipnet::Ipv4Net;
 
+use super::Init;
 use super::network::{self, Network};
-use super::{Host, Init};
 use crate::cli::report::Failure;
+use crate::cli::subject::Host;
 use crate::plan::profile::Surroundings as _;
 
 /// A question that was answered wrongly so often is given up.

@@ -15,12 +15,12 @@ use ipnet::Ipv4Net;
 use serde_json::json;
 
 use crate::build::write_host_file;
-use crate::plan::profile::{self, Surroundings};
+use crate::plan::profile;
 use crate::plan::{Content, HostFile};
 
 use super::args::Global;
 use super::report::Failure;
-use super::subject::Host;
+use super::subject::WithFile;
 use super::ui::{self, Ui};
 use ask::Found;
 
@@ -141,7 +141,7 @@ pub(super) fn run(args: &Init, global: &Global, ui: &Ui) -> Result<(), Failure> 
 /// missing; they are told.
 fn check(args: &Init, text: &str, ui: &Ui) -> Result<(), Failure> {
     let path = &args.file;
-    let Err(faults) = profile::load(path, &Written { path, text }) else { return Ok(()) };
+    let Err(faults) = profile::load(path, &WithFile { path, text }) else { return Ok(()) };
     let may_wait =
         |fault: &profile::Fault| args.template.is_some() && fault.message.starts_with("cannot read `");
     let (missing, faults): (Vec<_>, Vec<_>) = faults.into_iter().partition(may_wait);
@@ -159,28 +159,4 @@ fn check(args: &Init, text: &str, ui: &Ui) -> Result<(), Failure> {
 fn write(path: &Path, text: &str) -> Result<(), Failure> {
     let name = path.display().to_string();
     Ok(write_host_file(path, &HostFile { path: name, content: Content::text(text), mode: 0o644 })?)
-}
-
-/// The host with one more file.
-struct Written<'w> {
-    path: &'w Path,
-    text: &'w str,
-}
-
-impl Surroundings for Written<'_> {
-    fn read_file(&self, path: &Path) -> io::Result<Vec<u8>> {
-        if path == self.path { Ok(self.text.as_bytes().to_vec()) } else { Host.read_file(path) }
-    }
-
-    fn names_in(&self, folder: &Path) -> io::Result<Vec<(String, bool)>> {
-        Host.names_in(folder)
-    }
-
-    fn env(&self, name: &str) -> Option<String> {
-        Host.env(name)
-    }
-
-    fn home(&self) -> Option<PathBuf> {
-        Host.home()
-    }
 }
