@@ -1,5 +1,5 @@
-//! Nouns with units that every layer shares: digests, paths inside an image, lengths, secrets, progress, which kinds of
-//! system there are.
+//! Nouns with units that every layer shares: digests, paths inside an image, lengths, zeros, secrets, progress, which
+//! kinds of system there are.
 //!
 //! Never does I/O, knows no format. A helper enters here when two layers need it, never in hope.
 
@@ -12,6 +12,7 @@ mod path;
 mod progress;
 mod secret;
 mod size;
+mod zeros;
 
 pub use chunks::ChunkDigests;
 pub use date::Civil;
@@ -22,3 +23,4 @@ pub use path::{ImagePath, ImagePathError};
 pub use progress::{Progress, Silent};
 pub use secret::Secret;
 pub use size::{ByteLen, ByteLenError};
+pub use zeros::is_zero;

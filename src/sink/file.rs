@@ -12,7 +12,7 @@ use std::sync::Arc;
 use tempfile::NamedTempFile;
 
 use super::sys;
-use crate::base::{ByteLen, Interrupt, Interrupted, Progress};
+use crate::base::{ByteLen, Interrupt, Interrupted, Progress, is_zero};
 use crate::block::{self, Extent, ReadAt, host};
 
 /// Copied between two looks at the interrupt.
@@ -422,7 +422,7 @@ fn write_edits(
             edited.read_at(at, piece)?;
             let failed = |source| Error::Io { action: "write", path: target.to_owned(), source };
             // Zeros where a hole is already: it stays one.
-            let is_there = piece.iter().all(|byte| *byte == 0) && host::is_hole(file, at, len as u64);
+            let is_there = is_zero(piece) && host::is_hole(file, at, len as u64);
             if !is_there {
                 host::write_all_at(file, piece, at)
                     .map_err(|source| full_or(target, end - at, failed, source))?;

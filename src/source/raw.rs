@@ -7,7 +7,7 @@ use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
-use crate::base::{ChunkDigests, Interrupt, Progress, Sha256Digest, Sha256Hasher};
+use crate::base::{ChunkDigests, Interrupt, Progress, Sha256Digest, Sha256Hasher, is_zero};
 use crate::block::host;
 
 const CHUNK_LEN: usize = 256 << 10;
@@ -18,11 +18,6 @@ const HOLE_LEN: usize = 4096;
 /// One core when the system does not say.
 pub(super) fn cores() -> usize {
     thread::available_parallelism().map_or(1, usize::from)
-}
-
-fn is_zero(bytes: &[u8]) -> bool {
-    static ZEROS: [u8; HOLE_LEN] = [0; HOLE_LEN];
-    bytes.chunks(HOLE_LEN).all(|piece| *piece == ZEROS[..piece.len()])
 }
 
 type Job = (u64, Vec<u8>);

@@ -7,6 +7,8 @@ use std::io::{Seek as _, SeekFrom, Write as _};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use cardpress::base::is_zero;
+
 use crate::support::docs::{Page, Typed, pages};
 use crate::support::web::Web;
 use crate::support::world::{PUBLIC_KEY, Run, World, small_base};
@@ -102,8 +104,7 @@ impl<'w> Desk<'w> {
 fn write_with_holes(path: &Path, image: &[u8]) {
     let mut file = fs::File::create(path).unwrap();
     file.set_len(image.len() as u64).unwrap();
-    for (index, piece) in image.chunks(1 << 16).enumerate().filter(|(_, piece)| piece.iter().any(|b| *b != 0))
-    {
+    for (index, piece) in image.chunks(1 << 16).enumerate().filter(|(_, piece)| !is_zero(piece)) {
         file.seek(SeekFrom::Start((index << 16) as u64)).unwrap();
         file.write_all(piece).unwrap();
     }

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use crate::support::loops::{Loop, may_attach};
 use crate::support::tools::{Mount, must, text, tool, unmount};
 use crate::support::world::{Run, World, profile, small_base};
+use cardpress::base::is_zero;
 
 const MIB: u64 = 1 << 20;
 const CARD_LEN: u64 = 264 * MIB;
@@ -141,7 +142,7 @@ fn a_blank_card_is_the_image_byte_for_byte_and_an_image_goes_onto_a_card_as_it_i
     for card in [&one, &other] {
         let found = contents(card);
         assert!(found[..image.len()] == image, "it differs from the image");
-        assert!(found[image.len()..].iter().all(|byte| *byte == 0), "something is behind the image");
+        assert!(is_zero(&found[image.len()..]), "something is behind the image");
     }
 }
 

@@ -18,7 +18,7 @@ use super::ext4_shapes::{SHAPES, Shape, made};
 use crate::support::tools::is_root;
 
 /// Sequences of a normal run, of all shapes together.
-const SEQUENCES: u64 = 320;
+const SEQUENCES: u64 = 180;
 /// Where we are root the kernel reads the tree of every so manyth, of all in a longer run.
 const KERNEL_EVERY: u64 = 10;
 /// Operations of a sequence.

@@ -4,6 +4,8 @@
 
 use std::collections::BTreeSet;
 
+use cardpress::base::is_zero;
+
 /// A structure with a checksum.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Sealed {
@@ -135,7 +137,7 @@ impl Map {
             let is_skipped = self.has_descriptor_checksums
                 && (flags & 1 != 0 || index + unused >= u64::from(self.inodes_per_group));
             let at = self.inode_at(image, inode);
-            if is_skipped || image[at..at + self.inode_len].iter().all(|byte| *byte == 0) {
+            if is_skipped || is_zero(&image[at..at + self.inode_len]) {
                 continue;
             }
             self.sealed.insert(Sealed::Inode(at, inode));

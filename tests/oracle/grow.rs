@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 
-use cardpress::base::{ChunkDigests, Sha256Digest};
+use cardpress::base::{ChunkDigests, Sha256Digest, is_zero};
 use serde_json::Value;
 
 use crate::support::tools::tool;
@@ -51,7 +51,7 @@ fn root_of(image: &Path, world: &World) -> PathBuf {
         let piece = &mut piece[..usize::try_from((len - at).min(1 << 20)).unwrap()];
         source.seek(SeekFrom::Start(start + at)).unwrap();
         source.read_exact(piece).unwrap();
-        if piece.iter().any(|byte| *byte != 0) {
+        if !is_zero(piece) {
             target.seek(SeekFrom::Start(at)).unwrap();
             target.write_all(piece).unwrap();
         }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
 
-use cardpress::base::{ChunkDigests, Interrupt, Sha256Digest};
+use cardpress::base::{ChunkDigests, Interrupt, Sha256Digest, is_zero};
 use cardpress::block::{Device as _, Extent, FileDevice, Overlay, ReadAt as _};
 use cardpress::sink::{self, Archive, ArchiveBlock, Check, Packed, Packer, PackerOptions, Packing};
 
@@ -223,7 +223,7 @@ fn bmaptool_copies_by_our_map_and_compares_what_it_copies() {
     let bytes = bytes_of(&node);
     let ranges: Vec<(Extent, Sha256Digest)> = (0_u64..)
         .zip(bytes.chunks(256 << 10))
-        .filter(|(_, chunk)| chunk.iter().any(|byte| *byte != 0))
+        .filter(|(_, chunk)| !is_zero(chunk))
         .map(|(index, chunk)| {
             let offset = index * ChunkDigests::CHUNK_LEN;
             (Extent { offset, len_bytes: chunk.len() as u64 }, Sha256Digest::of(chunk))

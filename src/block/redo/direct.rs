@@ -7,7 +7,7 @@ use super::super::overlay::{BLOCK_LEN, BLOCK_LEN_U64};
 use super::super::{Extent, Overlay, ReadAt};
 use super::log::{PIECE, changed_runs, failed, read_target, to_usize};
 use super::{Error, Site};
-use crate::base::Interrupt;
+use crate::base::{Interrupt, is_zero};
 
 /// New bytes that are in the target already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,7 +84,7 @@ fn worth_writing(
     at: u64,
     new: &[u8],
 ) -> Result<Vec<(usize, usize)>, Error> {
-    if new.chunks(BLOCK_LEN).any(|block| block.iter().all(|byte| *byte == 0)) {
+    if new.chunks(BLOCK_LEN).any(|block| is_zero(block)) {
         Ok(changed_runs(&read_target(site, len_before, at, new.len())?, new))
     } else {
         Ok(vec![(0, new.len())])

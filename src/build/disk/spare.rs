@@ -33,6 +33,7 @@ fn in_filesystem<B: ReadAt>(device: &Overlay<B>, start: u64, len_bytes: u64) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::is_zero;
     use crate::block::Memory;
     use crate::image::ext4::{self, MakeOptions, NewAttributes};
 
@@ -74,7 +75,7 @@ mod tests {
         for range in found {
             let at = usize::try_from(range.offset).unwrap();
             let held = &bytes[at..at + usize::try_from(range.len_bytes).unwrap()];
-            assert!(held.iter().all(|byte| *byte == 0), "{range:?} is in use");
+            assert!(is_zero(held), "{range:?} is in use");
         }
     }
 

@@ -27,6 +27,7 @@ use super::group::{BLOCK_UNINIT, Group, INODE_UNINIT, INODE_ZEROED};
 use super::inode::Timestamp;
 use super::store::Store;
 use super::superblock::Superblock;
+use crate::base::is_zero;
 
 /// A last group with less than its metadata and this much is not worth it (`adjust_fs_info` of resize2fs).
 const TAIL_BLOCKS: u64 = 50;
@@ -236,7 +237,7 @@ impl Store<'_> {
         let mut bytes = vec![0; self.block_len()];
         for block in start..start + len {
             self.read_data(block, 0, &mut bytes)?;
-            if bytes.iter().any(|byte| *byte != 0) {
+            if !is_zero(&bytes) {
                 full.push(block);
                 if any {
                     break;

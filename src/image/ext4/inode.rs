@@ -7,6 +7,7 @@ use std::fmt;
 use super::bytes::{field, high16, high32, low16, low32, put, u16_at, u32_at};
 use super::checksum::{Checksums, crc32c};
 use super::error::{Error, Refusal, corrupt};
+use crate::base::is_zero;
 
 /// The root directory.
 pub(super) const ROOT: u32 = 2;
@@ -155,7 +156,7 @@ impl Inode {
             let stored = u32::from(u16_at(&inode.raw, 0x82)) << 16 | u32::from(u16_at(&inode.raw, 0x7c));
             let (stored, computed) =
                 if extra >= 4 { (stored, computed) } else { (stored & 0xffff, computed & 0xffff) };
-            if stored != computed && inode.raw.iter().any(|byte| *byte != 0) {
+            if stored != computed && !is_zero(&inode.raw) {
                 let found = format!("inode {number} checksum is {stored:#x}");
                 return Err(corrupt(format!("{found}, computed {computed:#x}")));
             }
@@ -189,7 +190,7 @@ impl Inode {
     /// The bytes to write, checksum in place.
     pub(super) fn to_bytes(&self, checksums: Checksums) -> Vec<u8> {
         let mut raw = self.raw.clone();
-        if raw.iter().all(|byte| *byte == 0) {
+        if is_zero(&raw) {
             return raw;
         }
         if let Some(checksum) = self.checksum(checksums) {

@@ -13,6 +13,7 @@ use super::error::{Error, corrupt};
 use super::group::Group;
 use super::inode::{Inode, ROOT};
 use super::superblock::{self, Superblock};
+use crate::base::is_zero;
 use crate::block::Device;
 
 /// The metadata of one filesystem: the device, and over it what is not laid down yet.
@@ -244,7 +245,7 @@ impl<'d> Store<'d> {
             let len = usize::try_from(count).unwrap_or(1) * self.block_len();
             let held = held.get_mut(..len).unwrap_or_default();
             self.read_data(at, 0, held)?;
-            if held.iter().any(|byte| *byte != 0) {
+            if !is_zero(&held) {
                 self.write_data(at, 0, zeros.get(..len).unwrap_or_default())?;
             }
             at += count;

@@ -9,6 +9,7 @@
 //! CHS is neither read nor written: no firmware of these boards looks at it.
 
 use super::{Error, Kind, Partition, SECTOR_LEN, TypeId};
+use crate::base::is_zero;
 use crate::block::{Device, ReadAt};
 
 /// Where the disk identifier is.
@@ -78,7 +79,7 @@ fn foreign(device: &dyn ReadAt, sector: &Sector) -> Result<(u64, String), Error>
     if has_at(device, 32_769, b"CD001")? {
         return Ok((32_769, "a CD or DVD image (ISO 9660)".into()));
     }
-    if sector.iter().all(|byte| *byte == 0) {
+    if is_zero(sector) {
         return Ok((0, "512 zero bytes".into()));
     }
     Ok((SIGNATURE_AT, format!("{:02x} {:02x}", sector[510], sector[511])))

@@ -1,3 +1,5 @@
+use std::sync::LazyLock;
+
 use super::faulty::{Faults, Faulty, next_random};
 use super::*;
 use crate::base::{Interrupted, Silent};
@@ -24,12 +26,11 @@ fn extent(offset: u64, len_bytes: u64) -> Extent {
 /// Bytes that repeat nowhere near.
 fn noise(len: u64, seed: u64) -> Vec<u8> {
     let mut random = seed;
-    let mut bytes = Vec::new();
-    while (bytes.len() as u64) < len {
+    let mut bytes = vec![0; usize::try_from(len).unwrap()];
+    for seven in bytes.chunks_mut(7) {
         random = next_random(random);
-        bytes.extend((random >> 8).to_le_bytes().iter().take(7));
+        seven.copy_from_slice(&random.to_le_bytes()[1..=seven.len()]);
     }
-    bytes.truncate(usize::try_from(len).unwrap());
     bytes
 }
 
@@ -59,9 +60,16 @@ fn most() -> Vec<Extent> {
     ]
 }
 
+/// What most tests flash. Made once: they ask for it at every step of a flash.
+fn image() -> Vec<u8> {
+    static IMAGE: LazyLock<Vec<u8>> = LazyLock::new(|| image_bytes(IMAGE_LEN, 1));
+    IMAGE.clone()
+}
+
 /// A card that held something else, a disk or nothing.
 fn old_card(bootable: bool) -> Vec<u8> {
-    if bootable { image_bytes(CARD_LEN, 99) } else { vec![0; usize::try_from(CARD_LEN).unwrap()] }
+    static DISK: LazyLock<Vec<u8>> = LazyLock::new(|| image_bytes(CARD_LEN, 99));
+    if bootable { DISK.clone() } else { vec![0; usize::try_from(CARD_LEN).unwrap()] }
 }
 
 fn has_table(card: &[u8]) -> bool {
@@ -109,7 +117,7 @@ impl Run {
     /// The same image onto a card with these faults: what came of it, and what is on the card.
     fn flash_old(&self, bootable: bool, faults: Faults) -> (Result<Flashed, Failed>, Vec<u8>) {
         let card = Faulty::new(old_card(bootable), 512, faults);
-        let flashed = self.flash(&card, &image_bytes(IMAGE_LEN, 1), &most());
+        let flashed = self.flash(&card, &image(), &most());
         (flashed, card.into_bytes())
     }
 }
@@ -120,7 +128,7 @@ fn check_left(failed: &Failed, card: &[u8], old: &[u8], context: &str) {
         Left::Untouched => assert!(card == old, "{context}: touched"),
         Left::Unbootable => assert!(!has_table(card), "{context}: it has a table"),
         Left::Unknown => assert!(
-            card == old || !has_table(card) || wrong(card, &image_bytes(IMAGE_LEN, 1), &most()).is_none(),
+            card == old || !has_table(card) || wrong(card, &image(), &most()).is_none(),
             "{context}: it has a table and not the image"
         ),
     }

@@ -8,7 +8,7 @@ use xz2::stream::Stream;
 use super::prefix::Prefix;
 use super::xz::{self, Block, Check};
 use super::{Error, Packing};
-use crate::base::{Interrupt, Interrupted};
+use crate::base::{Interrupt, Interrupted, is_zero};
 use crate::block::{FileDevice, ReadAt};
 
 const BUFFER_LEN: usize = 256 << 10;
@@ -70,11 +70,6 @@ impl Source {
             }
         }
     }
-}
-
-pub(super) fn is_zero(bytes: &[u8]) -> bool {
-    // In chunks, so that the compiler can look at many bytes at once.
-    bytes.chunks(4096).all(|chunk| chunk.iter().fold(0, |all, byte| all | byte) == 0)
 }
 
 /// How pieces are compressed.

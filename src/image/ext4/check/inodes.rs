@@ -9,6 +9,7 @@ use super::blocks::Mapped;
 use super::geometry::{Geometry, HUGE_FILE};
 use super::journal::OwnFile;
 use super::{Checker, block_error};
+use crate::base::is_zero;
 use crate::image::findings::Place;
 
 /// Bytes of an inode table read at a time.
@@ -167,7 +168,7 @@ impl RawInode<'_> {
             computed = crc32c(computed, part(0x7e, self.raw.len())) & 0xffff;
             low
         };
-        let is_empty = part(0, 128).iter().all(|byte| *byte == 0);
+        let is_empty = is_zero(part(0, 128));
         if is_empty { (0, 0) } else { (stored, computed) }
     }
 }
@@ -201,7 +202,7 @@ impl Checker<'_> {
                 number += 1;
                 // e2fsck keeps the inode of project quota, also an empty one and without the feature.
                 let may_be_empty = number >= self.fs.first_inode && number != self.project_quota_inode();
-                let is_empty = may_be_empty && raw.iter().all(|byte| *byte == 0);
+                let is_empty = may_be_empty && is_zero(raw);
                 if !is_empty {
                     self.check_inode(&RawInode { number, raw })?;
                 }

@@ -9,6 +9,7 @@ use super::Checker;
 use super::blocks::Mapped;
 use super::geometry::SUPERBLOCK;
 use super::inodes::{ENCRYPTED, JOURNAL, RawInode};
+use crate::base::is_zero;
 use crate::image::findings::Place;
 
 const MAGIC: u32 = 0xc03b_3998;
@@ -172,7 +173,7 @@ impl Checker<'_> {
             let entries = bytes.len() - ORPHAN_TAIL_LEN;
             let body = bytes.get(..entries).unwrap_or_default();
             let place = Place::nth("orphan file block", block);
-            if body.iter().any(|byte| *byte != 0) {
+            if !is_zero(body) {
                 self.findings.add(place, "list of orphaned inodes", "not empty", "empty");
             }
             let magic = u32_at(&bytes, entries);

@@ -7,7 +7,7 @@ const CLAIMED: u64 = 16 * MIB;
 
 fn flash_fake(faults: Faults) -> (Error, Vec<Extent>) {
     let card = Faulty::new(noise(CLAIMED, 4), 512, faults);
-    let failed = Run::default().flash(&card, &image_bytes(IMAGE_LEN, 1), &most()).unwrap_err();
+    let failed = Run::default().flash(&card, &image(), &most()).unwrap_err();
     assert_eq!(failed.left, Left::Unbootable);
     let writes = card.seen().writes;
     assert!(!has_table(&card.into_bytes()));
@@ -71,13 +71,13 @@ fn a_card_that_wraps_around_unnoticed_is_found_when_the_image_reaches_past_its_e
 fn a_bad_sector_under_a_mark_is_no_fake() {
     let faults = Faults { spoils: Some((8 * MIB + 100, 0..usize::MAX)), ..Faults::default() };
     let card = Faulty::new(noise(CLAIMED, 4), 512, faults);
-    Run::default().flash(&card, &image_bytes(IMAGE_LEN, 1), &most()).unwrap();
+    Run::default().flash(&card, &image(), &most()).unwrap();
 }
 
 #[test]
 fn marks_are_gone_afterwards() {
     let card = Faulty::new(noise(CLAIMED, 4), 512, Faults::default());
-    Run::default().flash(&card, &image_bytes(IMAGE_LEN, 1), &most()).unwrap();
+    Run::default().flash(&card, &image(), &most()).unwrap();
     let card = card.into_bytes();
     assert!(!card.windows(16).any(|bytes| bytes == b"cardpress asks: "));
     // In free space, and at the end.

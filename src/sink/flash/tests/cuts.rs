@@ -11,7 +11,7 @@ fn at_every_step(mut stop: impl FnMut(usize) -> bool) -> usize {
 
 #[test]
 fn no_power_cut_leaves_a_table_and_not_all_of_its_image() {
-    let image = image_bytes(IMAGE_LEN, 1);
+    let image = image();
     // Of what was not synced: nothing, all, and any; on a card that was a disk before, and one that was not.
     for (seed, bootable) in [(0, true), (1, true), (2, true), (3, true), (4, false)] {
         let (mut untouched, mut bare, mut whole) = (0, 0, 0);
@@ -39,7 +39,7 @@ fn no_power_cut_leaves_a_table_and_not_all_of_its_image() {
 
 #[test]
 fn an_interrupt_at_any_moment_leaves_no_table_or_all() {
-    let image = image_bytes(IMAGE_LEN, 1);
+    let image = image();
     let mut late = 0;
     at_every_step(|step| {
         let run = Run::default();
@@ -64,7 +64,7 @@ fn an_interrupt_at_any_moment_leaves_no_table_or_all() {
 
 #[test]
 fn a_card_of_large_blocks_is_cut_no_worse() {
-    let image = image_bytes(IMAGE_LEN, 1);
+    let image = image();
     at_every_step(|step| {
         let faults = Faults { cut: Some((step, 7)), ..Faults::default() };
         let card = Faulty::new(old_card(true), 4096, faults);

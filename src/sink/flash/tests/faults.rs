@@ -56,7 +56,7 @@ fn every_sync_that_fails_is_an_error_and_leaves_no_table() {
 
 #[test]
 fn no_read_that_fails_once_leaves_a_torn_card() {
-    let image = image_bytes(IMAGE_LEN, 1);
+    let image = image();
     let clean = Faulty::new(old_card(true), 512, Faults::default());
     Run::default().flash(&clean, &image, &most()).unwrap();
     let (mut rewritten, mut failures) = (0, 0);
@@ -81,7 +81,7 @@ fn no_read_that_fails_once_leaves_a_torn_card() {
 
 #[test]
 fn a_sector_spoilt_on_the_way_is_found_and_written_again() {
-    let image = image_bytes(IMAGE_LEN, 1);
+    let image = image();
     let mapped = most();
     // One in each mapped range: the first block, the head, across its end, pieces, the last bytes.
     for (number, range) in mapped.iter().enumerate() {
@@ -116,7 +116,7 @@ fn a_sector_that_stays_bad_is_named_and_leaves_no_table() {
 
 #[test]
 fn a_sector_that_cannot_be_read_until_it_is_written_again_is_written_again() {
-    let image = image_bytes(IMAGE_LEN, 1);
+    let image = image();
     let faults = Faults { unreadable: Some((IN_BODY, 2)), ..Faults::default() };
     let (flashed, card) = Run::default().flash_old(true, faults);
     assert_eq!(flashed.unwrap().rewritten.len(), 1);
@@ -151,8 +151,7 @@ fn a_card_of_which_nothing_can_be_read_back_is_broken_before_long() {
     let mapped = [extent(0, IMAGE_LEN)];
     let faults = Faults { reads: 7..usize::MAX, ..Faults::default() };
     let card = Faulty::new(old_card(true), 512, faults);
-    let failed =
-        Run { shape, ..Run::default() }.flash(&card, &image_bytes(IMAGE_LEN, 1), &mapped).unwrap_err();
+    let failed = Run { shape, ..Run::default() }.flash(&card, &image(), &mapped).unwrap_err();
     assert!(matches!(&failed.error, Error::Broken { extents } if extents.len() > 256), "{failed:?}");
     assert_eq!(failed.left, Left::Unbootable);
     assert!(!has_table(&card.into_bytes()));

@@ -17,7 +17,7 @@ fn total(extents: &[Extent]) -> u64 {
 
 /// Resumes on a card in this state: all must be right after, and only what was not is written.
 fn check_resume(before: Vec<u8>, context: &str) {
-    let image = image_bytes(IMAGE_LEN, 1);
+    let image = image();
     let right = right_pieces(&before, &image);
     let card = Faulty::new(before, 512, Faults::default());
     let flashed = Run { resume: true, ..Run::default() }.flash(&card, &image, &most()).unwrap();
@@ -43,7 +43,7 @@ fn a_flash_resumed_after_a_cut_at_any_write_writes_what_is_missing() {
                 assert!(most_skipped > total(&pieces()) / 2, "{most_skipped}");
                 return;
             }
-            most_skipped = most_skipped.max(total(&right_pieces(&card, &image_bytes(IMAGE_LEN, 1))));
+            most_skipped = most_skipped.max(total(&right_pieces(&card, &image())));
             check_resume(card, &format!("cut at {step}, seed {seed}"));
         }
     }
@@ -59,7 +59,7 @@ fn a_finished_card_is_only_read() {
 
 #[test]
 fn a_cut_of_a_resumed_flash_leaves_no_table_either() {
-    let image = image_bytes(IMAGE_LEN, 1);
+    let image = image();
     let (_, half) = Run::default().flash_old(true, Faults { cut: Some((25, 1)), ..Faults::default() });
     for step in 0..1000 {
         let card = Faulty::new(half.clone(), 512, Faults { cut: Some((step, 3)), ..Faults::default() });
@@ -80,6 +80,6 @@ fn a_piece_that_cannot_be_read_is_written() {
     let at = 2 * MIB + 100_000;
     let card = Faulty::new(card, 512, Faults { unreadable: Some((at, 1)), ..Faults::default() });
     let run = Run { resume: true, ..Run::default() };
-    let flashed = run.flash(&card, &image_bytes(IMAGE_LEN, 1), &most()).unwrap();
+    let flashed = run.flash(&card, &image(), &most()).unwrap();
     assert_eq!(flashed.written_bytes, MIB + SMALL.piece_len);
 }

@@ -6,7 +6,7 @@ use super::*;
 
 #[test]
 fn what_is_mapped_is_on_the_card_and_the_rest_is_as_it_was() {
-    let image = image_bytes(IMAGE_LEN, 1);
+    let image = image();
     let (flashed, card) = Run::default().flash_old(true, Faults::default());
     let flashed = flashed.unwrap();
     assert_eq!(wrong(&card, &image, &most()), None);
@@ -24,7 +24,7 @@ fn what_is_mapped_is_on_the_card_and_the_rest_is_as_it_was() {
 fn the_first_block_is_written_first_and_last_and_alone() {
     for block_len in [512, 4096] {
         let card = Faulty::new(old_card(true), block_len, Faults::default());
-        Run::default().flash(&card, &image_bytes(IMAGE_LEN, 1), &most()).unwrap();
+        Run::default().flash(&card, &image(), &most()).unwrap();
         let writes = card.seen().writes;
         let block = extent(0, block_len as u64);
         assert_eq!((writes.first(), writes.last()), (Some(&block), Some(&block)));
@@ -37,16 +37,16 @@ fn the_first_block_is_written_first_and_last_and_alone() {
 fn without_verification_next_to_nothing_is_read() {
     let card = Faulty::new(old_card(true), 512, Faults::default());
     let run = Run { verify: false, ..Run::default() };
-    let flashed = run.flash(&card, &image_bytes(IMAGE_LEN, 1), &most()).unwrap();
+    let flashed = run.flash(&card, &image(), &most()).unwrap();
     assert_eq!(flashed.verified_bytes, 0);
     // The first block before and after it was zeroed, the first MiB after, and three marks.
     assert_eq!(card.seen().reads, 6);
-    assert_eq!(wrong(&card.into_bytes(), &image_bytes(IMAGE_LEN, 1), &most()), None);
+    assert_eq!(wrong(&card.into_bytes(), &image(), &most()), None);
 }
 
 #[test]
 fn a_card_too_small_is_refused_untouched() {
-    let image = image_bytes(IMAGE_LEN, 1);
+    let image = image();
     let old = noise(IMAGE_LEN - 512, 3);
     let card = Faulty::new(old.clone(), 512, Faults::default());
     let failed = Run::default().flash(&card, &image, &most()).unwrap_err();
@@ -63,7 +63,7 @@ fn a_card_too_small_is_refused_untouched() {
 fn ranges_outside_the_image_are_refused_untouched() {
     let card = Faulty::new(old_card(true), 512, Faults::default());
     let mapped = [extent(0, 512), extent(IMAGE_LEN - 1, 2)];
-    let failed = Run::default().flash(&card, &image_bytes(IMAGE_LEN, 1), &mapped).unwrap_err();
+    let failed = Run::default().flash(&card, &image(), &mapped).unwrap_err();
     assert_eq!(failed.left, Left::Untouched);
     assert!(matches!(failed.error, Error::Mapped { .. }));
     assert!(card.into_bytes() == old_card(true));
@@ -101,7 +101,7 @@ fn an_image_that_cannot_be_read_leaves_no_table() {
     let (interrupt, progress) = (Interrupt::default(), Silent);
     let options =
         Options { verify: true, resume: false, rewrites: 3, interrupt: &interrupt, progress: &progress };
-    let image = Torn(Memory::new(image_bytes(IMAGE_LEN, 1)));
+    let image = Torn(Memory::new(image()));
     let failed = flash(&card, &image, &most(), options).unwrap_err();
     assert_eq!(failed.left, Left::Unbootable);
     assert!(matches!(failed.error, Error::Image(_)), "{failed:?}");
@@ -123,7 +123,7 @@ fn images_and_cards_shorter_than_a_mebibyte_work_too() {
 #[test]
 fn an_image_of_which_nothing_is_mapped_leaves_zeros_for_a_first_mebibyte() {
     let card = Faulty::new(old_card(true), 512, Faults::default());
-    Run::default().flash(&card, &image_bytes(IMAGE_LEN, 1), &[]).unwrap();
+    Run::default().flash(&card, &image(), &[]).unwrap();
     assert!(card.into_bytes()[..1 << 20].iter().all(|byte| *byte == 0));
 }
 
@@ -133,8 +133,8 @@ fn short_writes_and_reads_are_continued() {
         for blocks in [1, 2, 3, 7, 8, 9, 100] {
             let faults = Faults { blocks_at_once: Some(blocks), ..Faults::default() };
             let card = Faulty::new(old_card(true), block_len, faults);
-            Run::default().flash(&card, &image_bytes(IMAGE_LEN, 1), &most()).unwrap();
-            let wrong = wrong(&card.into_bytes(), &image_bytes(IMAGE_LEN, 1), &most());
+            Run::default().flash(&card, &image(), &most()).unwrap();
+            let wrong = wrong(&card.into_bytes(), &image(), &most());
             assert_eq!(wrong, None, "{blocks} blocks of {block_len} at once");
         }
     }
