@@ -121,4 +121,5 @@ def bench(cardpress, base, work, runs):
                                             ["sync", image]])],
             lambda: fresh_copy(bare, image), runs)
 
-main()
+if __name__ == "__main__":
+    main()
