@@ -123,8 +123,8 @@ fn shape() -> Shape {
 fn each_event_fits_its_schema_and_a_slow_download_has_them_all() {
     let web = Web::new();
     web.profile("os = \"raspios-lite-arm64\"");
-    // Two seconds, at the least.
-    let piece = web.archive.len() / 9;
+    // More than a second, however fast all else is.
+    let piece = web.archive.len() / 7;
     web.server.serve(FILE, Reply::file(&web.archive).drips(piece, Duration::from_millis(250)));
     let mut told = Told::default();
     let log = web.run(&["--json", "-v", "fetch", "cluster.toml"]);
@@ -179,12 +179,11 @@ fn what_comes_from_the_web_and_what_the_cache_keeps_fit_their_schemas() {
         .takes("cache-path", 0, &run(&["cache", "path"]))
         .takes("cache-list", 0, &run(&["cache", "list"]));
     let kept = told.documents["cache-list"][0][0]["path"].as_str().unwrap().to_owned();
-    told.takes("cache-verify", 0, &run(&["cache", "verify"]));
+    must("cp", ["-r", "--sparse=always", text(&web.world.path("cache")), text(&web.world.path("other"))]);
     let file = fs::File::options().write(true).open(&kept).unwrap();
     file.write_all_at(b"another", 5000).unwrap();
     told.takes("cache-verify", 1, &run(&["cache", "verify"]));
-    run(&["fetch", "cluster.toml"]).succeeded();
-    told.takes("cache-prune", 0, &run(&["cache", "prune", "--max-size", "0"]));
+    told.takes("cache-prune", 0, &run(&["--cache", "other", "cache", "prune", "--max-size", "0"]));
     assert!(
         told.documents["lock"][0][0]["before"].is_null() && !told.documents["lock"][1][0]["before"].is_null()
     );

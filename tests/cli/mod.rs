@@ -23,6 +23,7 @@ mod inspect;
 mod json;
 mod plan;
 mod recipes;
+mod schemas;
 mod settings;
 mod source;
 mod teach;
