@@ -18,7 +18,7 @@ use crate::support::tools::{Mount, must, text, tool};
 use crate::support::web::{FILE, Web};
 use crate::support::world::{PUBLIC_KEY, Run, World, profile, small_base};
 
-/// The verbs of the program, and the schemas of what they print. One file has no schema here: `schema` prints one.
+/// The verbs of the program, and the schemas of what they print; none where that is no data of theirs.
 const VERBS: &[(&str, &[&str])] = &[
     // Its standard output is the machine's console.
     ("boot", &[]),
