@@ -4,6 +4,7 @@ use super::Error;
 use super::disk::{Part, probe};
 use super::layout::slice;
 use crate::block::ReadAt;
+pub use crate::image::fat::Report as FatReport;
 pub use crate::image::findings::Findings;
 pub use crate::image::table::Label;
 use crate::image::table::{self, Kind, Partition};

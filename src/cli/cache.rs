@@ -105,8 +105,7 @@ fn prune(cache: &source::Cache, args: &Prune, global: &Global, ui: &Ui) -> Resul
         return Ok(());
     }
     let images: Vec<Value> = pruned.images.iter().map(to_json).collect();
-    let told = json!({ "images": images, "leftovers": leftovers, "disk_bytes": pruned.disk_bytes });
-    ui::print(&format!("{told}\n"))
+    ui::print_object(json!({ "images": images, "leftovers": leftovers, "disk_bytes": pruned.disk_bytes }))
 }
 
 fn verify(cache: &source::Cache, global: &Global, ui: &Ui) -> Result<(), Failure> {

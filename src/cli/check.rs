@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::{Value, json};
 
-use crate::build::check::{self, Findings, Judged, JudgedPart, Label, Verdict};
+use crate::build::check::{self, FatReport, Findings, Judged, JudgedPart, Label, Verdict};
 use crate::build::disk::{self, Part};
 use crate::source::Cache;
 
@@ -42,7 +42,7 @@ pub(super) fn run(args: &Check, global: &Global, ui: &Ui) -> Result<(), Failure>
     }
     let judged = check::check(&device, args.partition.unwrap_or_default())?;
     if global.json {
-        ui::print(&format!("{}\n", to_json(&judged)))?;
+        ui::print_object(to_json(&judged))?;
     } else if !(global.quiet && judged.is_sound()) {
         ui::print(&to_text(&judged))?;
     }
@@ -65,8 +65,8 @@ fn to_text(judged: &Judged) -> String {
                 line(&format!("{name}: ext4, {} files", grouped(report.files)), &report.findings)
             }
             Verdict::Fat(report) => {
-                let bits = if report.bits == 0 { String::new() } else { report.bits.to_string() };
-                line(&format!("{name}: FAT{bits}, {} files", grouped(report.files)), &report.findings)
+                let what = format!("{name}: {}, {} files", fat_kind(report), grouped(report.files));
+                line(&what, &report.findings)
             }
             Verdict::Unjudged { reason, .. } => format!("{name}: not judged: {reason}\n"),
         };
@@ -93,35 +93,38 @@ fn line(what: &str, findings: &Findings) -> String {
 fn to_json(judged: &Judged) -> Value {
     let table = judged.table.as_ref().map(|table| {
         let mut told = findings(Some(&table.findings));
-        told["label"] = json!(label(table.label));
+        told["kind"] = json!(label(table.label).to_lowercase());
         told
     });
     let parts: Vec<Value> = judged.parts.iter().map(part_to_json).collect();
     json!({ "sound": judged.is_sound(), "table": table, "partitions": parts })
 }
 
+/// Every key is in every partition; what a filesystem of its kind has not is null.
 fn part_to_json(part: &JudgedPart) -> Value {
     let mut told = findings(part.findings());
+    let (mut ext4, mut fat, mut reason) = (None, None, None);
+    match &part.verdict {
+        Verdict::Ext4(report) => ext4 = Some(report),
+        Verdict::Fat(report) => fat = Some(report),
+        Verdict::Unjudged { reason: why, .. } => reason = Some(why),
+    }
     told["number"] = json!(part.number);
     told["role"] = json!(part.role);
-    match &part.verdict {
-        Verdict::Ext4(report) => {
-            told["filesystem"] = json!("ext4");
-            told["files"] = json!(report.files);
-            told["directories"] = json!(report.directories);
-            told["blocks"] = json!(report.blocks);
-            told["used_blocks"] = json!(report.used_blocks);
-        }
-        Verdict::Fat(report) => {
-            told["filesystem"] = json!("fat");
-            told["bits"] = json!(report.bits);
-            told["files"] = json!(report.files);
-            told["clusters"] = json!(report.clusters);
-            told["used_clusters"] = json!(report.used_clusters);
-        }
-        Verdict::Unjudged { reason, .. } => told["not_judged"] = json!(reason),
-    }
+    told["kind"] = json!(fat.map(fat_kind).or(ext4.map(|_| "ext4".to_owned())));
+    told["files"] = json!(ext4.map(|report| report.files).or(fat.map(|report| report.files)));
+    told["directories"] = json!(ext4.map(|report| report.directories));
+    told["blocks"] = json!(ext4.map(|report| report.blocks));
+    told["used_blocks"] = json!(ext4.map(|report| report.used_blocks));
+    told["clusters"] = json!(fat.map(|report| report.clusters));
+    told["used_clusters"] = json!(fat.map(|report| report.used_clusters));
+    told["not_judged"] = json!(reason);
     told
+}
+
+/// `FAT32`; where it cannot even be told of which bits it is, `FAT`.
+fn fat_kind(report: &FatReport) -> String {
+    if report.bits == 0 { "FAT".to_owned() } else { format!("FAT{}", report.bits) }
 }
 
 /// `sound` is null where nothing was judged.

@@ -102,7 +102,7 @@ fn table(rows: &[[String; 6]]) -> String {
 fn to_json(disk: &Disk) -> Value {
     let (major, minor) = disk.number;
     let signature = |signature: &Option<Signature>| {
-        signature.as_ref().map(|signature| json!({ "type": signature.kind.name(), "label": signature.label }))
+        signature.as_ref().map(|signature| json!({ "kind": signature.kind.name(), "label": signature.label }))
     };
     let contents = match &disk.contents {
         Contents::Unread(why) => json!({ "unread": why }),
@@ -140,7 +140,7 @@ fn to_json(disk: &Disk) -> Value {
         "serial": disk.serial,
         "transport": disk.transport.name(),
         "is_removable": disk.is_removable,
-        "number": format!("{major}:{minor}"),
+        "number": { "major": major, "minor": minor },
         "sequence": disk.sequence,
         "contents": contents,
         "mounts": mounts.collect::<Vec<_>>(),

@@ -105,8 +105,7 @@ pub(super) fn run(args: &Export, global: &Global, ui: &Ui) -> Result<(), Failure
             folder.display()
         ));
         if global.json {
-            let list: Vec<_> = written.iter().map(|path| path.display().to_string()).collect();
-            return ui::print(&(json!({ "files": list }).to_string() + "\n"));
+            return print_files(&written);
         }
         return Ok(());
     }
@@ -119,14 +118,20 @@ pub(super) fn run(args: &Export, global: &Global, ui: &Ui) -> Result<(), Failure
         Some(path) => {
             write_host_file(path, file)?;
             ui.say(&format!("wrote {}", path.display()));
-            Ok(())
+            if global.json { print_files(std::slice::from_ref(path)) } else { Ok(()) }
         }
         None if global.json => {
             let content = String::from_utf8_lossy(file.content.bytes());
-            ui::print(&(json!({ "path": file.path, "content": content }).to_string() + "\n"))
+            ui::print_object(json!({ "path": file.path, "content": content }))
         }
         None => ui::print_bytes(file.content.bytes()),
     }
+}
+
+/// Which files were written.
+fn print_files(written: &[PathBuf]) -> Result<(), Failure> {
+    let list: Vec<_> = written.iter().map(|path| path.display().to_string()).collect();
+    ui::print_object(json!({ "files": list }))
 }
 
 fn files(args: &Export, global: &Global, ui: &Ui) -> Result<Vec<HostFile>, Failure> {

@@ -164,7 +164,7 @@ fn to_json(entry: &Entry) -> Value {
         "release": entry.release,
         "release_date": entry.release_date,
         "archive_len": entry.archive_len,
-        "extract_len": entry.extract_len,
+        "image_len": entry.extract_len,
         "archive_sha256": digest(entry.archive_sha256),
         "image_sha256": digest(entry.image_sha256),
         "architecture": entry.architecture.map(list::Arch::name),

@@ -38,10 +38,23 @@ pub(super) fn run(args: &Lock, global: &Global, ui: &Ui) -> Result<(), Failure> 
         let source = Source::new(profile, None, false, global)?;
         let locked = base::lock(&cluster.image, &source.bases(ui), args.update)?;
         ui.say(&format!("{}: {}", lock_file::beside(profile).display(), line(&locked)));
-        let before = locked.before.as_ref().map(|pin| json!(pin));
-        told.push(json!({ "profile": profile, "before": before, "now": json!(locked.now) }));
+        let before = locked.before.as_ref().map(to_json);
+        told.push(json!({ "profile": profile, "before": before, "now": to_json(&locked.now) }));
     }
     if global.json { ui::print(&format!("{}\n", Value::Array(told))) } else { Ok(()) }
+}
+
+/// With the keys that the other verbs have for the same; those of the file are words of TOML.
+fn to_json(pin: &Pin) -> Value {
+    json!({
+        "name": pin.name,
+        "url": pin.url,
+        "release_date": pin.release_date,
+        "archive_len": pin.archive_bytes,
+        "archive_sha256": pin.archive_sha256.to_string(),
+        "image_len": pin.image_bytes,
+        "image_sha256": pin.image_sha256.to_string(),
+    })
 }
 
 /// What became of one image.

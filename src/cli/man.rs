@@ -43,7 +43,7 @@ pub(super) fn run(args: &Man, global: &Global, ui: &Ui) -> Result<(), Failure> {
         return Ok(());
     }
     let list: Vec<_> = written.iter().map(|path| path.display().to_string()).collect();
-    ui::print(&(json!({ "files": list }).to_string() + "\n"))
+    ui::print_object(json!({ "files": list }))
 }
 
 /// A page for the program and for every command, sorted by name.

@@ -32,8 +32,7 @@ pub(super) fn run(args: &Plan, global: &Global, ui: &Ui) -> Result<(), Failure> 
                 json!({ "name": plan.node, "edits": edits, "warnings": plan.warnings })
             })
             .collect();
-        let text = json!({ "schema": 1, "cluster": laid.cluster.name, "nodes": nodes }).to_string();
-        return ui::print(&(text + "\n"));
+        return ui::print_object(json!({ "cluster": laid.cluster.name, "nodes": nodes }));
     }
     ui::print_painted(
         &groups(&plans).iter().map(|group| show(group, &plans, &opened.facts.tree)).collect::<String>(),

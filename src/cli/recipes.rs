@@ -53,7 +53,7 @@ pub(super) fn run(args: &Recipes, global: &Global) -> Result<(), Failure> {
         return Err(Failure::Usage(anyhow!("there is no recipe `{name}`; {help}")));
     };
     if global.json {
-        return ui::print(&format!("{}\n", to_json(recipe)));
+        return ui::print_object(to_json(recipe));
     }
     ui::print(&explain(recipe))
 }

@@ -20,6 +20,8 @@ pub(super) enum Failure {
     /// A word on the command line that only this profile could tell is wrong, or what kept `diff` from an answer. Exit
     /// status 2.
     Usage(anyhow::Error),
+    /// Flags that make no profile, or do not go with the image: all of them. Exit status 2.
+    Flags(Vec<Flaw>),
     /// What was judged is not sound, or what was compared not the same, as has been told. Exit status 1.
     Unsound,
     /// The user did not agree. Exit status 3.
@@ -27,6 +29,13 @@ pub(super) enum Failure {
     /// Everything else. Exit status 1: targets appear whole or not at all. What is refused as unsafe is 3, and what
     /// left an image incomplete is 4.
     Other(anyhow::Error),
+}
+
+/// What is wrong with a flag.
+pub(super) struct Flaw {
+    pub(super) text: String,
+    /// What to do about it.
+    pub(super) hint: Option<String>,
 }
 
 impl From<anyhow::Error> for Failure {
@@ -55,6 +64,7 @@ pub(super) fn report(failure: &Failure, json: bool) -> ExitCode {
         Failure::Profile(faults) if json => (events(faults), 2),
         Failure::Profile(faults) => (draw(faults), 2),
         Failure::Usage(error) => (chain(error), 2),
+        Failure::Flags(flaws) => (flaws.iter().map(|flaw| flaw.told(json)).collect(), 2),
         Failure::Refused(error) => (chain(error), 3),
         Failure::Other(error) => (chain(error), error.chain().find_map(status).unwrap_or(1)),
         Failure::Unsound => (String::new(), 1),
@@ -62,6 +72,17 @@ pub(super) fn report(failure: &Failure, json: bool) -> ExitCode {
     // Standard error may be closed; the status still tells.
     let _ = anstream::stderr().write_all(text.as_bytes());
     ExitCode::from(status)
+}
+
+impl Flaw {
+    fn told(&self, json: bool) -> String {
+        let Self { text, hint } = self;
+        if json {
+            return ui::event("error", json!({ "text": text, "because": [], "hint": hint })) + "\n";
+        }
+        let hint = hint.as_ref().map(|hint| format!("{} {hint}\n", style::paint(style::HINT, "hint:")));
+        format!("{} {text}\n{}", style::paint(style::ERROR, "error:"), hint.unwrap_or_default())
+    }
 }
 
 /// Says why one of several things failed, while the others are still to be told.

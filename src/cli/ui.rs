@@ -22,6 +22,8 @@ pub(super) struct Ui {
     lane: Lane,
     /// Raised by Ctrl-C.
     pub(super) interrupt: Interrupt,
+    /// Nothing but events on standard error, also with `--quiet`.
+    is_json: bool,
 }
 
 /// One job after another; beside other lanes, when there are several cards at once.
@@ -69,7 +71,11 @@ impl Ui {
         };
         let bars = MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(10));
         write_log(global.verbose, manner, &bars);
-        Self { lane: Lane { manner, name: String::new(), bars, job: Mutex::new(None) }, interrupt }
+        Self {
+            lane: Lane { manner, name: String::new(), bars, job: Mutex::new(None) },
+            interrupt,
+            is_json: global.json,
+        }
     }
 
     /// A line for the person who waits.
@@ -88,7 +94,11 @@ impl Ui {
     /// # Errors
     /// [`Interrupted`] by Ctrl-C, which must not wait for the end of the line.
     pub(super) fn ask(&self, question: &str) -> Result<String, Interrupted> {
-        let _ = write!(io::stderr(), "{question} ").and_then(|()| io::stderr().flush());
+        if self.is_json {
+            eprint_line(&event("question", json!({ "text": question })));
+        } else {
+            let _ = write!(io::stderr(), "{question} ").and_then(|()| io::stderr().flush());
+        }
         let (sender, answers) = mpsc::channel();
         // Left behind when nobody answers: reading a line cannot be stopped.
         std::thread::spawn(move || {
@@ -155,6 +165,9 @@ impl Job {
 
 /// The form of the lines that `--json` makes on standard error; `docs/json.md` says what is in them.
 const EVENTS_VERSION: u32 = 1;
+
+/// The form of the objects that `--json` makes on standard output.
+const DATA_VERSION: u32 = 1;
 
 /// One line of `--json` on standard error.
 pub(super) fn event(name: &str, mut told: Value) -> String {
@@ -227,6 +240,12 @@ pub(super) fn print_painted(text: &str) -> Result<(), Failure> {
 /// Data on standard output. A closed pipe is a clean end, as for any filter.
 pub(super) fn print(text: &str) -> Result<(), Failure> {
     print_bytes(text.as_bytes())
+}
+
+/// The one object of `--json`, with the version of its layout.
+pub(super) fn print_object(mut told: Value) -> Result<(), Failure> {
+    told["schema"] = json!(DATA_VERSION);
+    print(&format!("{told}\n"))
 }
 
 /// The same for bytes that need not be text, such as names.

@@ -45,8 +45,8 @@ fn check_needs_no_right_to_write() {
     let before = fs::read(&image).unwrap();
     let run = world.run(&["check", "disk.img", "--json"]).succeeded();
     let told: serde_json::Value = serde_json::from_str(&run.out).unwrap();
-    assert_eq!((&told["sound"], &told["table"]["label"]), (&true.into(), &"MBR".into()));
-    assert_eq!(told["partitions"][1]["filesystem"], "ext4");
+    assert_eq!((&told["sound"], &told["table"]["kind"]), (&true.into(), &"mbr".into()));
+    assert_eq!(told["partitions"][1]["kind"], "ext4");
     assert!(fs::read(&image).unwrap() == before);
 }
 

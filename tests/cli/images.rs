@@ -71,7 +71,7 @@ fn images_as_json_tells_all_that_is_known() {
         "release": "trixie",
         "release_date": "2030-01-02",
         "archive_len": 534_773_760,
-        "extract_len": 2_977_955_840_u64,
+        "image_len": 2_977_955_840_u64,
         "archive_sha256": format!("{:064x}", 4),
         "image_sha256": format!("{:064x}", 3),
         "architecture": "arm64",

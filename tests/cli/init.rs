@@ -114,7 +114,7 @@ fn with_schema_editors_find_it_beside_the_profile() {
     fs::create_dir(world.path("rack")).unwrap();
     let run = world.run(&["init", "--schema", "--json", "rack/p.toml"]).succeeded();
     let told: serde_json::Value = serde_json::from_str(&run.out).unwrap();
-    assert_eq!(told["schema"], "rack/cardpress.schema.json");
+    assert_eq!(told["schema_file"], "rack/cardpress.schema.json");
     let profile = fs::read_to_string(world.path("rack/p.toml")).unwrap();
     assert!(profile.starts_with("#:schema ./cardpress.schema.json\n"), "{profile}");
     let schema = fs::read_to_string(world.path("rack/cardpress.schema.json")).unwrap();

@@ -93,7 +93,7 @@ fn a_lock_is_made_without_a_download_and_fetch_brings_what_it_names() {
     web.profile(OS);
     let told = web.run(&["lock", "--json", "cluster.toml"]).succeeded();
     let told: Value = serde_json::from_str(&told.out).unwrap();
-    assert_eq!((&told[0]["before"], &told[0]["now"]["release-date"]), (&Value::Null, &json!("2030-01-02")));
+    assert_eq!((&told[0]["before"], &told[0]["now"]["release_date"]), (&Value::Null, &json!("2030-01-02")));
     assert!(web.server.requests(FILE).is_empty());
     let offline = web.run(&[&NONE[..], &["--locked", "--offline"]].concat());
     assert_eq!(offline.status, 1);

@@ -2,6 +2,7 @@
 
 pub(crate) mod docs;
 pub(crate) mod loops;
+pub(crate) mod schemas;
 pub(crate) mod server;
 pub(crate) mod shapes;
 pub(crate) mod tar;

@@ -53,7 +53,7 @@ pub struct Listed {
 pub struct Usage {
     /// The partition it is on; `None` for a bare filesystem.
     pub partition: Option<u32>,
-    /// `ext4`, `fat16` or `fat32`.
+    /// `ext4`, `FAT16` or `FAT32`.
     pub kind: &'static str,
     /// Where it is mounted.
     pub mounted_on: String,

@@ -402,7 +402,7 @@ impl<'d> Volume<'d> {
                 let serial = fat.volume_id();
                 Ok(Usage {
                     partition,
-                    kind: if fat.is_fat32() { "fat32" } else { "fat16" },
+                    kind: if fat.is_fat32() { "FAT32" } else { "FAT16" },
                     mounted_on,
                     label: fat.label().unwrap_or_default().to_owned(),
                     uuid: format!("{:04X}-{:04X}", serial >> 16, serial & 0xffff),

@@ -260,8 +260,8 @@ fn fat_of(device: &dyn ReadAt) -> Result<Filesystem, Unread> {
 impl Filesystem {
     /// What is known now that it was opened: a journal that was replayed may have changed it.
     pub(super) fn opened(&mut self, usage: &Usage) {
-        if usage.kind.starts_with("fat") {
-            self.kind = usage.kind.to_uppercase();
+        if usage.kind.starts_with("FAT") {
+            self.kind = usage.kind.to_owned();
         }
         self.label = Some(usage.label.clone()).filter(|label| !label.is_empty());
         self.uuid = Some(usage.uuid.clone());

@@ -18,7 +18,7 @@ use crate::sink::{self, Packing};
 
 use super::args::Global;
 use super::flash::{self, Flash};
-use super::report::{Failure, plural};
+use super::report::{Failure, Flaw, plural};
 use super::subject::{Opening, Source, WithFile, is_url, open_with, seed, source_date_epoch};
 use super::ui::{self, Ui};
 use profile::{Base, Written};
@@ -328,27 +328,27 @@ fn read(written: &Written, ui: &Ui) -> Result<Cluster, Failure> {
 
 /// The faults of what the flags have written, in terms of flags; those of other files with their lines.
 fn in_flags(written: &Written, faults: Faults) -> Failure {
-    let told: Option<Vec<String>> = faults
+    let flaws: Option<Vec<Flaw>> = faults
         .as_slice()
         .iter()
         .map(|fault| {
             // What helps with a path in a profile says where such paths begin.
             let help = fault.help.as_ref().filter(|_| !fault.message.starts_with("cannot read"));
-            let hint = help.map_or_else(String::new, |help| format!("\nhint: {help}"));
-            Some(format!("{}: {}{hint}", written.flag_of(fault)?, fault.message))
+            let text = format!("{}: {}", written.flag_of(fault)?, fault.message);
+            Some(Flaw { text, hint: help.cloned() })
         })
         .collect();
-    match told {
-        Some(told) => Failure::Usage(anyhow!(told.join("\nerror: "))),
-        None => Failure::Profile(faults),
-    }
+    flaws.map_or_else(|| Failure::Profile(faults), Failure::Flags)
 }
 
 /// What does not go with the image, without talk of a profile and its nodes.
 fn in_flags_alone(error: build::Error) -> Failure {
     let build::Error::Plan(faults) = error else { return error.into() };
-    let told = faults.0.iter().map(|fault| format!("{}: {}", fault.section, fault.problem));
-    Failure::Usage(anyhow!(told.collect::<Vec<_>>().join("\nerror: ")))
+    let flaws = faults
+        .0
+        .iter()
+        .map(|fault| Flaw { text: format!("{}: {}", fault.section, fault.problem), hint: None });
+    Failure::Flags(flaws.collect())
 }
 
 /// Nothing is replaced that was not meant to be.

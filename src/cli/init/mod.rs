@@ -131,8 +131,8 @@ pub(super) fn run(args: &Init, global: &Global, ui: &Ui) -> Result<(), Failure> 
         "wrote {file}; `cardpress plan {file}` shows what it does, `cardpress build {file}` does it"
     ));
     if global.json {
-        let told = json!({ "profile": args.file, "schema": schema, "template": args.template });
-        return ui::print(&format!("{told}\n"));
+        let told = json!({ "profile": args.file, "schema_file": schema, "template": args.template });
+        return ui::print_object(told);
     }
     Ok(())
 }
