@@ -20,6 +20,7 @@ mod fs_trees;
 mod images;
 mod init;
 mod inspect;
+mod mistakes;
 mod plan;
 mod recipes;
 mod settings;
