@@ -6,7 +6,8 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: ## press a four-node cluster from the small base that ships, and show what was made
-	@$(CARGO) build --release --quiet
+	@echo "building cardpress, which takes minutes the first time" >&2
+	@$(CARGO) build --locked --release
 	@sh profiles/demo/demo.sh target/release/cardpress
 
 test: oracles fmt lint unit doc ## everything a commit should pass; installs the checkers it needs, or names them

@@ -6,7 +6,10 @@ profile=$(dirname "$0")/demo.toml
 out=out
 
 echo "== cardpress plan $profile --node worker1   (what would change; nothing is written)"
-"$cardpress" plan "$profile" --node worker1
+planned=$("$cardpress" plan "$profile" --node worker1)
+printf '%s\n' "$planned" | sed -n '1,40p'
+echo "  … $(($(printf '%s\n' "$planned" | wc -l) - 40)) lines more: type the command to see them all"
+echo
 
 echo "== cardpress build $profile"
 "$cardpress" build "$profile" --out "$out"

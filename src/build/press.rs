@@ -129,6 +129,8 @@ pub struct Alone<'a> {
     pub file: &'a Path,
     /// As [`Output::packing`].
     pub packing: Option<(Packing, u32)>,
+    /// How many threads compress.
+    pub jobs: usize,
     /// As [`Output::epoch_seconds`].
     pub epoch_seconds: Option<i64>,
 }
@@ -144,13 +146,13 @@ pub fn press_alone(
     progress: &dyn Progress,
     interrupt: &Interrupt,
 ) -> Result<Pressed, Error> {
-    let Alone { file, packing, epoch_seconds } = how;
+    let Alone { file, packing, jobs, epoch_seconds } = how;
     let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let output = Output {
         folder: Some(folder.to_owned()),
         packing,
         name: Some(file.file_name().unwrap_or_default().to_string_lossy().into_owned()),
-        jobs: 1,
+        jobs,
         shard: None,
         whole_sha256: false,
         epoch_seconds,

@@ -45,38 +45,41 @@ const AFTER_HELP: &str = "\
 Exit status: 0 done; 1 failed, target untouched; 2 usage or a faulty profile; 3 refused as unsafe; \
 4 failed, target left incomplete.";
 
+/// Comes last in the help of a verb, below what is its own.
+const GLOBAL: &str = "Options of every command";
+
 /// Options of every verb.
 #[derive(Clone, Debug, Args)]
 pub(super) struct Global {
     /// Print data as JSON on standard output; progress and notes as JSON, one object a line, on standard error.
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = GLOBAL)]
     pub(super) json: bool,
 
     /// Say nothing but errors.
-    #[arg(long, short, global = true)]
+    #[arg(long, short, global = true, help_heading = GLOBAL)]
     pub(super) quiet: bool,
 
     /// Say more on standard error: -v what is opened, downloaded and decided, -vv every step. RUST_LOG wins.
-    #[arg(long, short, global = true, action = ArgAction::Count, conflicts_with = "quiet")]
+    #[arg(long, short, global = true, help_heading = GLOBAL, action = ArgAction::Count, conflicts_with = "quiet")]
     pub(super) verbose: u8,
 
     /// When to use colour [default: `color` of the user's config.toml, else on a terminal that has it; NO_COLOR and
     /// CLICOLOR_FORCE are respected].
-    #[arg(long, global = true, value_name = "WHEN")]
+    #[arg(long, global = true, help_heading = GLOBAL, value_name = "WHEN")]
     pub(super) color: Option<ColorChoice>,
 
     /// Where downloaded and unpacked images are kept [default: `cache` of the user's config.toml, else the
     /// user's cache directory].
-    #[arg(long, global = true, env = "CARDPRESS_CACHE", value_name = "DIR")]
+    #[arg(long, global = true, help_heading = GLOBAL, env = "CARDPRESS_CACHE", value_name = "DIR")]
     pub(super) cache: Option<PathBuf>,
 
     /// The catalogue of images: a list as Raspberry Pi Imager reads it [default: `catalogue` of the user's config.toml,
     /// else the one Raspberry Pi publishes].
-    #[arg(long, global = true, env = "CARDPRESS_CATALOGUE", value_name = "URL|FILE")]
+    #[arg(long, global = true, help_heading = GLOBAL, env = "CARDPRESS_CATALOGUE", value_name = "URL|FILE")]
     pub(super) catalogue: Option<String>,
 
     /// Ask nothing of the network: what is in the cache must do.
-    #[arg(long, global = true, env = "CARDPRESS_OFFLINE", value_parser = FalseyValueParser::new())]
+    #[arg(long, global = true, help_heading = GLOBAL, env = "CARDPRESS_OFFLINE", value_parser = FalseyValueParser::new())]
     pub(super) offline: bool,
 
     /// What the user's config.toml says.

@@ -24,9 +24,10 @@ use super::ui::Ui;
 
 const HELP: &str = "\
 Examples:
-  cardpress boot out/home/worker1.img                  its console in this terminal; Ctrl-A X ends it
-  cardpress boot --node home.toml:worker1 --ssh        a node of a profile, pressed for this; ssh -p 2222 ops@127.0.0.1
-  cardpress boot raspios.img.xz --machine raspi3b      as a Pi 3, with the kernel of Raspberry Pi OS
+  cardpress boot out/home/worker1.img              here; Ctrl-A X ends it
+  cardpress boot --node home.toml:worker1 --ssh    pressed for this; then
+                                                   ssh -p 2222 ops@127.0.0.1
+  cardpress boot raspios.img.xz --machine raspi3b  as a Pi 3
 
 Wants QEMU: on Debian the packages qemu-system-arm and qemu-utils, with Homebrew qemu. Nothing is written to the image: what \
 the machine writes is gone when it ends. What it is: a `virt` machine where the image's kernel can be started by one, as those \
@@ -167,7 +168,7 @@ fn press(profile: &Path, name: &str, folder: &Path, global: &Global, ui: &Ui) ->
     let Prepared { laid, opened, plans, .. } = prepare(&subject, false, global, ui)?;
     let plan = plans.first().ok_or_else(|| anyhow!("there is no node `{name}`"))?;
     let image = folder.join("node.img");
-    let how = Alone { file: &image, packing: None, epoch_seconds: source_date_epoch()? };
+    let how = Alone { file: &image, packing: None, jobs: 1, epoch_seconds: source_date_epoch()? };
     build::press_alone(&opened, plan, how, ui, &ui.interrupt)?;
     let Cluster { nodes, gateways, .. } = &laid.cluster;
     let node = nodes.iter().find(|node| node.name == name);

@@ -14,10 +14,20 @@ use crate::sink::Packing;
 
 use super::args::Global;
 use super::report::{Failure, plural};
-use super::subject::{Prepared, Subject, prepare, read_profile, source_date_epoch};
+use super::subject::{Prepared, Subject, jobs, prepare, read_profile, source_date_epoch};
 use super::ui::{self, Ui};
 
+const HELP: &str = "\
+Examples:
+  cardpress build home.toml                     out/home/NODE.img for every node
+  cardpress build home.toml --node worker1      this one alone
+  cardpress build home.toml --format img.xz     compressed
+  cardpress build home.toml --image base.img    from an image that is here
+  cardpress build home.toml --shard 3/16        the third sixteenth of the nodes
+  cardpress build --locked --json home.toml     in CI";
+
 #[derive(Clone, Debug, Args)]
+#[command(after_help = HELP)]
 pub(super) struct Build {
     #[command(flatten)]
     pub(super) subject: Subject,
@@ -99,7 +109,6 @@ pub(super) fn run(args: &Build, global: &Global, ui: &Ui) -> Result<(), Failure>
     let folder = (args.format != Format::None).then(|| args.out.join(&laid.cluster.name));
     let packing =
         packing(args.format).map(|packing| (packing, args.level.unwrap_or(packing.default_level())));
-    let processors = std::thread::available_parallelism().map_or(1, |count| count.get().min(8));
     if args.level.is_some() && packing.is_none() {
         return Err(Failure::Usage(anyhow!(
             "found --level without compression, wanted --format img.xz, img.zst or img.gz"
@@ -109,7 +118,7 @@ pub(super) fn run(args: &Build, global: &Global, ui: &Ui) -> Result<(), Failure>
         folder: folder.clone(),
         packing,
         name: None,
-        jobs: args.jobs.or(global.config.jobs).map_or(processors, usize::from),
+        jobs: jobs(args.jobs, global),
         shard: args.shard,
         whole_sha256: args.sha256,
         epoch_seconds,

@@ -16,7 +16,14 @@ use super::style;
 use super::subject::cache_folder;
 use super::ui::{self, Ui};
 
+const HELP: &str = "\
+Examples:
+  cardpress cache list                     what is there, and how large
+  cardpress cache prune --older-than 30d   what was not used for 30 days
+  cardpress cache prune --max-size 20GiB   until no more is left";
+
 #[derive(Clone, Debug, Args)]
+#[command(after_help = HELP)]
 pub(super) struct Cache {
     #[command(subcommand)]
     pub(super) what: CacheVerb,

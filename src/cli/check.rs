@@ -16,10 +16,10 @@ use super::ui::{self, Ui};
 
 const HELP: &str = "\
 Examples:
-  cardpress check raspios.img.xz            an image as it was downloaded
-  cardpress check out/swarm/worker1.img     one that was pressed
-  cardpress check --partition root disk.img one filesystem of it
-  cardpress check --json disk.img           every finding as data
+  cardpress check raspios.img.xz             an image as it was downloaded
+  cardpress check out/swarm/worker1.img      one that was pressed
+  cardpress check --partition root disk.img  one filesystem of it
+  cardpress check --json disk.img            every finding as data
 
 Exit status: 0 everything is sound; 1 something is not, or could not be judged; 2 usage.";
 

@@ -9,10 +9,13 @@ use super::ui;
 
 const HELP: &str = "\
 Examples:
-  cardpress completions bash > ~/.local/share/bash-completion/completions/cardpress
-  cardpress completions zsh > ~/.zfunc/_cardpress      with `fpath+=~/.zfunc` before `compinit` in ~/.zshrc
+  cardpress completions bash > \\
+      ~/.local/share/bash-completion/completions/cardpress
+  cardpress completions zsh > ~/.zfunc/_cardpress
   cardpress completions fish > ~/.config/fish/completions/cardpress.fish
-  cardpress completions powershell >> $PROFILE";
+  cardpress completions powershell >> $PROFILE
+
+The folders have to be there: `mkdir -p ~/.zfunc`. zsh wants `fpath+=~/.zfunc` before `compinit` in ~/.zshrc.";
 
 #[derive(Clone, Debug, Args)]
 #[command(after_help = HELP)]

@@ -24,9 +24,9 @@ use super::ui::{self, Ui};
 const HELP: &str = "\
 Examples:
   cardpress diff raspios.img.xz out/swarm/worker1.img   what pressing did
-  cardpress diff out/swarm/worker1.img out/swarm/worker2.img --path /etc
+  cardpress diff old.img new.img --path /etc            only below /etc
   cardpress diff old.img new.img --brief                only the names
-  cardpress diff old.img new.img --json                 everything as data (docs/diff.md)
+  cardpress diff old.img new.img --json                 all of it, as data
 
 A line begins with `+` for what only B has, `-` for what only A has, `~` for what both have and differs, `!` for what \
 could not be read. Compared are kind, mode, owner, content, link target, device numbers and extended attributes; not what \

@@ -16,16 +16,19 @@ use super::ui::{self, Ui};
 
 const HELP: &str = "\
 Examples:
-  cardpress export swarm.toml ssh-config --output ~/.ssh/swarm     then `Include ~/.ssh/swarm` at the top of ~/.ssh/config
+  cardpress export swarm.toml ssh-config --output ~/.ssh/swarm
   cardpress export swarm.toml known-hosts >> ~/.ssh/known_hosts
   cardpress export swarm.toml hosts | sudo tee --append /etc/hosts
-  cardpress export swarm.toml --all swarm                          all files into the folder swarm
-  cardpress export swarm.toml --all swarm --with-base              the same as `build` writes, byte for byte
+  cardpress export swarm.toml --all swarm               all, into a folder
+  cardpress export swarm.toml --all swarm --with-base   as `build` writes it
 
-The Ansible inventory wants known_hosts beside it; the ssh_config stands alone. `--json` prints path and content.";
+`Include ~/.ssh/swarm` at the top of ~/.ssh/config lets plain ssh know the nodes. The Ansible inventory wants known_hosts beside it; the ssh_config stands alone. `--json` prints path and content.";
 
 #[derive(Clone, Debug, Args)]
-#[command(after_help = HELP)]
+#[command(
+    after_help = HELP,
+    override_usage = "cardpress export [OPTIONS] <PROFILE> <WHAT>\n       cardpress export [OPTIONS] <PROFILE> --all <DIR>"
+)]
 #[command(group = clap::ArgGroup::new("extent").required(true).args(["what", "all"]))]
 pub(super) struct Export {
     /// The profile.

@@ -16,10 +16,12 @@ use super::ui::{self, Ui};
 
 const HELP: &str = "\
 Examples:
-  cardpress fetch raspios-lite-arm64             the newest; `cardpress images` shows the names
+  cardpress fetch raspios-lite-arm64             the newest
   cardpress fetch raspios-lite-arm64@2026-06-18  this release
-  cardpress fetch swarm.toml                     what the profile names, as cardpress.lock pins it
-  cardpress fetch https://example.org/x.img.xz   checked against x.img.xz.sha256 where there is one
+  cardpress fetch swarm.toml                     as pinned in cardpress.lock
+  cardpress fetch https://example.org/x.img.xz   a file of somebody's
+
+`cardpress images` shows the names. What comes from an address is checked against ADDRESS.sha256 where there is one.
 
 Proxies: HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY are respected, as is the system's certificate store.";
 

@@ -23,11 +23,13 @@ use super::ui::{self, Lane, Ui};
 
 const HELP: &str = "\
 Examples:
-  cardpress devices                                   what there is to write to
+  cardpress devices                                what there is to write to
   cardpress flash swarm.toml manager1=/dev/sdb worker1=/dev/sdc
-  cardpress flash swarm.toml --node worker1 --node worker2   one after another, as the cards are put in
-  cardpress flash --image raspios.img.xz /dev/sdb     an image as it is
-  cardpress flash --resume swarm.toml worker1=/dev/sdb       go on where one was cut off
+  cardpress flash swarm.toml --node worker1 --node worker2
+  cardpress flash --image raspios.img.xz /dev/sdb  an image as it is
+  cardpress flash --resume swarm.toml worker1=/dev/sdb
+
+With --node nothing is said of devices: each card is waited for, and written when it is put in, one after another.
 
 With image.grow = \"card\" in the profile the root filesystem fills its card at once, and the first boot does not have to.
 
@@ -35,7 +37,12 @@ Exit status: 0 done; 1 failed, card untouched; 2 usage or a faulty profile; 3 re
 incomplete and without a partition table.";
 
 #[derive(Clone, Debug, Default, Args)]
-#[command(after_help = HELP)]
+#[command(
+    after_help = HELP,
+    override_usage = "cardpress flash [OPTIONS] <PROFILE> <NODE=DEVICE>...\n       \
+        cardpress flash [OPTIONS] <PROFILE> --node <NAME>...\n       \
+        cardpress flash [OPTIONS] --image <FILE> <DEVICE>..."
+)]
 pub(super) struct Flash {
     /// A profile, and which node goes onto which card; with --image only the cards.
     #[arg(required = true, value_name = "PROFILE NODE=DEVICE|DEVICE")]
@@ -179,7 +186,9 @@ impl Session<'_> {
         };
         let pairs = words.iter().map(|word| pair(word)).collect::<Result<Vec<_>, _>>()?;
         if pairs.is_empty() == self.args.nodes.is_empty() {
-            return Err(usage("wanted either NODE=DEVICE…, or --node NAME to wait for its card"));
+            return Err(usage(
+                "after the profile wanted either NODE=DEVICE, such as worker1=/dev/sdb, or --node NAME to wait for its card",
+            ));
         }
         let profile = Path::new(profile);
         let cluster = read_profile(profile, self.ui)?;

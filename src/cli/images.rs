@@ -20,7 +20,7 @@ Examples:
   cardpress images --arch arm64 --variant lite
   cardpress images --all                      what others publish, too
   cardpress images --json | jq -r '.[0].url'  all that is known of each
-  cardpress images --catalogue list.json      from a list of your own, or a mirror's URL
+  cardpress images --catalogue list.json      a list of your own
 
 Names: raspios[-oldstable][-lite|-full]-arm64|armhf[@YYYY-MM-DD]. Without lite or full it has a desktop; oldstable is the \
 release before the current one. Of what others publish, the name is made from the one they show.

@@ -22,10 +22,10 @@ use super::ui::{self, Ui};
 
 const HELP: &str = "\
 Examples:
-  cardpress inspect raspios.img.xz                 an image as it was downloaded
-  sudo cardpress inspect /dev/sdb                  a card; it may be mounted
-  cardpress inspect --json out/swarm/worker1.img | jq '.warnings[].name'
-  cardpress inspect --svg map.svg disk.img         also a picture of the disk
+  cardpress inspect raspios.img.xz           an image as it was downloaded
+  sudo cardpress inspect /dev/sdb            a card; it may be mounted
+  cardpress inspect --svg map.svg disk.img   also a picture of the disk
+  cardpress inspect --json disk.img | jq '.warnings[].name'
 
 In the bar, # is in use, - is free in a partition, . is in none; small partitions are drawn larger than they are. On a \
 terminal blocks are drawn instead.

@@ -17,8 +17,8 @@ use super::ui::{self, Ui};
 
 const HELP: &str = "\
 Examples:
-  cardpress man | man -l -                        read it
-  cardpress man ~/.local/share/man/man1           then `man cardpress` and `man cardpress-build` find it";
+  cardpress man | man -l -                 read it
+  cardpress man ~/.local/share/man/man1    then `man cardpress-build` finds it";
 
 #[derive(Clone, Debug, Args)]
 #[command(after_help = HELP)]

@@ -16,7 +16,17 @@ use super::style;
 use super::subject::{Prepared, Subject, prepare};
 use super::ui::{self, Ui};
 
+const HELP: &str = "\
+Examples:
+  cardpress plan home.toml                       every node
+  cardpress plan home.toml --node worker1        this one alone
+  cardpress plan home.toml --image base.img.xz   against an image that is here
+  cardpress plan home.toml --json | jq '.nodes[].edits[].path'
+
+The base image is downloaded and unpacked first, where the cache does not have it yet.";
+
 #[derive(Clone, Debug, Args)]
+#[command(after_help = HELP)]
 pub(super) struct Plan {
     #[command(flatten)]
     pub(super) subject: Subject,

@@ -16,8 +16,8 @@ use super::ui::{self};
 
 const HELP: &str = "\
 Examples:
-  cardpress recipes                       every recipe, with one line
-  cardpress recipes slurm                 its parts and parameters, ready to be copied into a profile
+  cardpress recipes                          every recipe, with one line
+  cardpress recipes slurm                    parts and parameters, to be copied
   cardpress recipes --profile my/rack.toml   with those in my/recipes/";
 
 /// `cardpress recipes`
@@ -33,6 +33,9 @@ pub(super) struct Recipes {
 }
 
 pub(super) fn run(args: &Recipes, global: &Global) -> Result<(), Failure> {
+    if let Some(profile) = args.profile.as_deref().filter(|profile| !profile.is_file()) {
+        return Err(Failure::Usage(anyhow!("--profile: `{}` is no file", profile.display())));
+    }
     let folder =
         args.profile.as_deref().map_or(Path::new(""), |profile| profile.parent().unwrap_or(Path::new("")));
     let all = profile::recipes(Some(folder), &Host).map_err(Failure::Profile)?;

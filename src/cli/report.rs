@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::build::disk::InPlaceError;
 use crate::plan::profile;
-use crate::sink::{card, flash};
+use crate::sink::{card, disks, flash};
 use crate::source::{catalogue, net};
 use crate::{build, source};
 
@@ -152,6 +152,14 @@ fn events(faults: &profile::Faults) -> String {
     faults.into_iter().map(told).collect()
 }
 
+/// Neither the network nor a proxy let it through.
+const UNREACHED: &str =
+    "is there a network, or a proxy that HTTPS_PROXY has to name? An image that is a file needs neither";
+
+fn is_missing(error: &source::Error) -> bool {
+    matches!(error, source::Error::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)
+}
+
 /// What to do about it, where that is not plain from the words.
 fn hint(cause: &(dyn std::error::Error + 'static)) -> Option<&'static str> {
     match find::<source::Error>(cause) {
@@ -175,10 +183,13 @@ fn hint(cause: &(dyn std::error::Error + 'static)) -> Option<&'static str> {
         Some(source::Error::Net(net::Error::Status { .. })) => {
             return Some("if the release is gone, `cardpress lock --update` moves on to the newest one");
         }
-        Some(source::Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
-            return Some("image.path begins at the folder of the profile; --image FILE names another base");
+        Some(source::Error::Net(net::Error::GaveUp { .. })) => {
+            return Some(UNREACHED);
         }
         _ => {}
+    }
+    if let Some(disks::Error::Io { action: "find", .. } | disks::Error::NotBlockDevice { .. }) = find(cause) {
+        return Some("`cardpress devices` shows the cards there are; images are written by `build`");
     }
     match find::<InPlaceError>(cause) {
         Some(InPlaceError::Foreign { .. }) => {
@@ -199,6 +210,7 @@ fn hint(cause: &(dyn std::error::Error + 'static)) -> Option<&'static str> {
                 "`cardpress images` without --offline fetches it; --catalogue FILE names one you have",
             );
         }
+        Some(catalogue::Error::Fetch { .. }) => return Some(UNREACHED),
         Some(catalogue::Error::NoSuchImage { .. }) => {
             return Some("`cardpress images --all` shows the names");
         }
@@ -211,6 +223,9 @@ fn hint(cause: &(dyn std::error::Error + 'static)) -> Option<&'static str> {
         _ => {}
     }
     match find::<build::Error>(cause)? {
+        build::Error::Base { source, .. } if is_missing(source) => {
+            Some("image.path begins at the folder of the profile, --image FILE at the current one")
+        }
         build::Error::NotLocked { .. } => Some("`cardpress lock PROFILE` pins what the profile names"),
         build::Error::LockDiffers { .. } => {
             Some("if the profile is right, `cardpress lock PROFILE` moves on to what it wants")
@@ -229,7 +244,7 @@ fn hint(cause: &(dyn std::error::Error + 'static)) -> Option<&'static str> {
         build::Error::Bare { .. } => Some("leave out --partition"),
         build::Error::Fat { .. } => Some("--partition root works on the root partition alone"),
         build::Error::NoFilesystem { .. } => {
-            Some("`mkfs ext4` or `mkfs fat32` as the first command makes a filesystem in the file")
+            Some("wanted an image, .img or packed; of an empty file `cardpress fs FILE mkfs ext4` makes one")
         }
         build::Error::RootFull { .. } => {
             Some("set image.grow to a larger size, or leave some files to a first-boot script")

@@ -9,7 +9,10 @@ use super::ui;
 
 const HELP: &str = "\
 Examples:
-  cardpress schema > cardpress.schema.json     then `#:schema ./cardpress.schema.json` as the first line of the profile";
+  cardpress schema > cardpress.schema.json
+
+Then `#:schema ./cardpress.schema.json` as the first line of a profile tells editors that know TOML (Taplo, Even Better TOML). \
+`cardpress init --schema` does both.";
 
 #[derive(Clone, Debug, Args)]
 #[command(after_help = HELP)]

@@ -122,6 +122,7 @@ pub(super) fn prepare(
     ui: &Ui,
 ) -> Result<Prepared, Failure> {
     let cluster = read_profile(&subject.profile, ui)?;
+    build::check_names(&cluster, &subject.nodes)?;
     let Opening { laid, seed, opened } = open_base(subject, cluster, is_archive_wanted, global, ui)?;
     let plans = build::choose(build::plan(&laid.cluster, &opened, &seed)?, &subject.nodes)?;
     Ok(Prepared { laid, seed, opened, plans })
@@ -171,6 +172,12 @@ pub(super) fn cache_folder(global: &Global) -> Result<PathBuf, Failure> {
                 Failure::Other(anyhow!("no home directory, so no cache: name one with --cache DIR"))
             }),
     }
+}
+
+/// How much is done at a time: as was asked for, as config.toml says, else one thing per processor, at most 8.
+pub(super) fn jobs(asked: Option<u16>, global: &Global) -> usize {
+    let processors = || std::thread::available_parallelism().map_or(1, |count| count.get().min(8));
+    asked.or(global.config.jobs).map_or_else(processors, usize::from)
 }
 
 /// The way to the network; closed with `--offline`.

@@ -74,3 +74,47 @@ fn every_verb_and_option_named_in_a_sentence_of_the_docs_is_there() {
     }
     assert!(faults.is_empty(), "{}", faults.join("\n"));
 }
+
+/// The examples of every command, each in one line, and as its lines stand.
+fn examples(command: &clap::Command) -> Vec<(String, Vec<String>)> {
+    let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+    let block =
+        help.split("Examples:\n").nth(1).and_then(|rest| rest.split("\n\n").next()).unwrap_or_default();
+    let mut all: Vec<(String, Vec<String>)> = Vec::new();
+    for line in block.lines() {
+        let example = line.split_once("  ").map_or(line, |_| line.trim_start());
+        // What it does stands behind two blanks.
+        let typed = example.split("  ").next().unwrap_or_default();
+        match all.last_mut() {
+            Some((open, lines)) if open.ends_with('\\') => {
+                *open = format!("{}{typed}", open.trim_end_matches('\\'));
+                lines.push(line.to_owned());
+            }
+            // The rest of a remark.
+            Some((_, lines)) if line.starts_with("     ") => lines.push(line.to_owned()),
+            _ => all.push((typed.to_owned(), vec![line.to_owned()])),
+        }
+    }
+    all
+}
+
+#[test]
+fn every_example_of_the_help_can_be_typed_and_stands_in_80_columns() {
+    let (mut faults, mut count) = (Vec::new(), 0);
+    for command in Cli::command().get_subcommands() {
+        for (typed, lines) in examples(command) {
+            faults
+                .extend(lines.iter().filter(|line| line.len() > 80).map(|line| format!("too wide: {line}")));
+            let calls = calls(&typed);
+            assert!(!calls.is_empty(), "{}: {typed}", command.get_name());
+            for words in calls {
+                count += 1;
+                if let Err(error) = Cli::try_parse_from(&words) {
+                    faults.push(format!("{typed}\n{error}"));
+                }
+            }
+        }
+    }
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+    assert!(count > 50, "only {count} examples were found");
+}

@@ -18,10 +18,11 @@ use std::collections::VecDeque;
 use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use super::file::{Error, Options, Part, check_space, full_or};
 use super::sys;
-use crate::base::Interrupt;
+use crate::base::{Interrupt, Progress};
 use crate::block::{self, Extent, FileDevice, ReadAt, host};
 
 use codec::Codec;
@@ -35,6 +36,9 @@ mod pool;
 mod prefix;
 mod store;
 mod xz;
+
+/// Between two looks at what the workers have done.
+const LOOKS_APART: Duration = Duration::from_millis(200);
 
 /// Written at once.
 const BUFFER_LEN: usize = 1 << 20;
@@ -249,6 +253,39 @@ fn check_archive(archive: &Archive, base_len: u64, folder: &Path) -> Result<(), 
     if offset == base_len { Ok(()) } else { wrong("its length", offset, base_len) }
 }
 
+/// Tells of shared pieces as they get done. They are written in their order, but the longest are compressed first: told
+/// when written, the first would come when all is nearly over.
+struct Told<'p> {
+    waiting: Vec<(Ticket, u64)>,
+    looked: Instant,
+    progress: &'p dyn Progress,
+}
+
+impl<'p> Told<'p> {
+    fn new(progress: &'p dyn Progress) -> Self {
+        Self { waiting: Vec::new(), looked: Instant::now(), progress }
+    }
+
+    /// Tells, unless it has just been done: there may be thousands of pieces.
+    fn look(&mut self) {
+        if self.looked.elapsed() >= LOOKS_APART {
+            self.looked = Instant::now();
+            self.tell();
+        }
+    }
+
+    fn tell(&mut self) {
+        let progress = self.progress;
+        self.waiting.retain(|(ticket, len)| {
+            let is_done = ticket.get().is_some();
+            if is_done {
+                progress.advance(*len);
+            }
+            !is_done
+        });
+    }
+}
+
 /// One image on its way.
 struct Image<'i> {
     packer: &'i Packer,
@@ -269,6 +306,7 @@ impl Image<'_> {
         let mut needed_bytes = 0;
         // What is shared is asked for at once, so that no worker waits for this thread.
         let mut common: VecDeque<Ticket> = VecDeque::new();
+        let mut told = Told::new(self.options.progress);
         for part in &parts {
             match part.kind {
                 Kind::Spliced(block) => {
@@ -285,6 +323,9 @@ impl Image<'_> {
                     common.push_back(pool.common(part.offset, part.len));
                 }
                 Kind::Own => packed.own_bytes += part.len,
+            }
+            if let (Kind::Start(_) | Kind::Common, Some(ticket)) = (part.kind, common.back()) {
+                told.waiting.push((Arc::clone(ticket), part.len));
             }
         }
         check_space(self.output.target, needed_bytes)?;
@@ -310,10 +351,14 @@ impl Image<'_> {
                 Kind::Own => own.pop_front(),
             };
             if let Some(ticket) = ticket {
-                self.append(pool.wait(&ticket, self.options.interrupt)?, part.len)?;
-                self.options.progress.advance(part.len);
+                let piece = pool.wait(&ticket, self.options.interrupt, || told.look())?;
+                self.append(piece, part.len)?;
+                if part.kind == Kind::Own {
+                    self.options.progress.advance(part.len);
+                }
             }
         }
+        told.tell();
         if codec.packing == Packing::Xz {
             self.output.append(&xz::stream_end(codec.check, &self.blocks))?;
         }

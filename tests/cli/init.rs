@@ -65,6 +65,9 @@ fn every_template_is_accepted_on_another_network() {
             .succeeded();
         let profile = fs::read_to_string(world.path(&file)).unwrap();
         assert!(!profile.contains("192.168.1."), "{profile}");
+        // Nor do its remarks speak of another file or folder.
+        assert!(!profile.contains("profiles/"), "{profile}");
+        assert_eq!(profile.matches("out/").count(), profile.matches("out/mine/").count(), "{profile}");
         assert!(
             profile.contains("gateway = \"10.77.0.254\"") && profile.contains("name = \"mine\""),
             "{profile}"

@@ -21,6 +21,7 @@ mod images;
 mod init;
 mod inspect;
 mod json;
+mod mistakes;
 mod plan;
 mod recipes;
 mod schemas;

@@ -26,10 +26,16 @@ unpack() {
         echo "the tests need programs of Debian's packages docker.io, prometheus, openssh-server, sudo and netplan.io in $oracles" >&2
         exit 1
     fi
+    if [ "$(id -u)" = 0 ]; then
+        apt-get update -qq >&2
+    elif ! apt-cache show "$1" >/dev/null 2>&1; then
+        echo "the tests unpack programs of Debian's packages $*, and apt knows none of them yet; once:" >&2
+        echo "    sudo apt-get update" >&2
+        exit 1
+    fi
     rm -rf "$oracles"
     mkdir -p "$oracles/debs"
     echo "unpacking $* to $oracles" >&2
-    [ "$(id -u)" != 0 ] || apt-get update -qq >&2
     (cd "$oracles/debs" && apt-get download -qq "$@" >&2)
     for deb in "$oracles"/debs/*.deb; do
         dpkg-deb --extract "$deb" "$oracles"
@@ -37,22 +43,24 @@ unpack() {
     rm -r "$oracles/debs"
     echo "$*" > "$oracles/.done"
 }
-# Debian 13 has another library for netplan, and its generator in a package of its own.
-netplan="netplan.io libnetplan0"
-if apt-cache show libnetplan1 >/dev/null 2>&1; then netplan="netplan-generator libnetplan1"; fi
-# shellcheck disable=SC2086 # two words
-unpack docker.io prometheus openssh-server sudo libdevmapper1.02.1 libsystemd0 libwrap0 libyaml-0-2 $netplan
 
-[ -n "$missing" ] || exit 0
+# shellcheck disable=SC2086 # a list of words
 missing=$(printf '%s\n' $missing | sort -u | tr '\n' ' ')
-
-if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
+if [ -z "${missing# }" ]; then
+    :
+elif [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
     echo "installing $missing" >&2
     apt-get update -qq >&2
     # shellcheck disable=SC2086 # a list of words
     DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >&2
 else
     echo "the tests need programs that are not here; on Debian or Ubuntu:" >&2
-    echo "    sudo apt-get install $missing" >&2
+    echo "    sudo apt-get update && sudo apt-get install $missing" >&2
     exit 1
 fi
+
+# Debian 13 has another library for netplan, and its generator in a package of its own.
+netplan="netplan.io libnetplan0"
+if apt-cache show libnetplan1 >/dev/null 2>&1; then netplan="netplan-generator libnetplan1"; fi
+# shellcheck disable=SC2086 # two words
+unpack docker.io prometheus openssh-server sudo libdevmapper1.02.1 libsystemd0 libwrap0 libyaml-0-2 $netplan

@@ -19,22 +19,29 @@ use crate::sink::{self, Packing};
 use super::args::Global;
 use super::flash::{self, Flash};
 use super::report::{Failure, Flaw, plural};
-use super::subject::{Opening, Source, WithFile, is_url, open_with, seed, source_date_epoch};
+use super::subject::{Opening, Source, WithFile, is_url, jobs, open_with, seed, source_date_epoch};
 use super::ui::{self, Ui};
 use profile::{Base, Written};
 
 const HELP: &str = "\
 Examples:
-  cardpress customize raspios-lite-arm64 --output pi.img --hostname pi --user ops --ssh-key ~/.ssh/id_ed25519.pub
-  cardpress customize raspios.img.xz --device /dev/sdb --user ops --ssh-key ~/.ssh/id_ed25519.pub \\
-      --address 192.168.1.20/24 --gateway 192.168.1.1 --dns 192.168.1.1
-  cardpress customize raspios.img.xz --output pi.img.xz --user ops --password-file pw --ssh \\
-      --wifi home --wifi-password-file wifi-pw --country GB
-  cardpress customize raspios.img.xz --output pi.img --cmdline-add cgroup_enable=memory --config-txt gpu_mem=16 \\
-      --config-txt '[pi5]dtparam=pciex1' --file motd:/etc/motd:0644 --enable fstrim.timer --first-boot setup.sh
-  cardpress customize raspios.img.xz --output pi.img --recipe docker --set 'keyboard={layout=\"us\", variant=\"intl\"}'
+  cardpress customize raspios-lite-arm64 --output pi.img --hostname pi \\
+      --user ops --ssh-key ~/.ssh/id_ed25519.pub
+  cardpress customize raspios.img.xz --device /dev/sdb --user ops \\
+      --ssh-key ~/.ssh/id_ed25519.pub --address 192.168.1.20/24 \\
+      --gateway 192.168.1.1 --dns 192.168.1.1
+  cardpress customize raspios.img.xz --output pi.img.xz --user ops \\
+      --password-file pw --ssh --wifi home --wifi-password-file wifi-pw \\
+      --country GB
+  cardpress customize raspios.img.xz --output pi.img \\
+      --cmdline-add cgroup_enable=memory --config-txt gpu_mem=16 \\
+      --config-txt '[pi5]dtparam=pciex1' --file motd:/etc/motd:0644 \\
+      --enable fstrim.timer --first-boot setup.sh
+  cardpress customize raspios.img.xz --output pi.img --recipe docker \\
+      --set 'keyboard={layout=\"us\", variant=\"intl\"}'
   cardpress customize pi.img --in-place --timezone Europe/London
-  cardpress customize raspios.img.xz --user ops --ssh-key ~/.ssh/id_ed25519.pub --save-profile pi.toml
+  cardpress customize raspios.img.xz --user ops \\
+      --ssh-key ~/.ssh/id_ed25519.pub --save-profile pi.toml
 
 Every run makes new host keys and identifiers, so that no two cards are the same machine. With --save-profile they come \
 from the seed beside the profile, and `cardpress build` presses the same image again.
@@ -52,40 +59,40 @@ pub(super) struct Customize {
     pub(super) image: String,
 
     /// Write the image to this file; .img.xz, .img.zst and .img.gz compress. A .bmap for bmaptool comes beside it.
-    #[arg(long, short, value_name = "FILE", help_heading = "What comes of it")]
+    #[arg(long, short, value_name = "FILE", help_heading = "Where it goes")]
     output: Option<PathBuf>,
 
     /// Write it onto this card. `cardpress devices` shows which there are.
-    #[arg(long, value_name = "DEVICE", help_heading = "What comes of it")]
+    #[arg(long, value_name = "DEVICE", help_heading = "Where it goes")]
     device: Option<PathBuf>,
 
     /// Change IMAGE itself, a raw image: whole or not at all, also when the power goes. Or a card, /dev/sdb: only what
     /// changes is written; pulled out half-way, it has to be flashed anew.
-    #[arg(long, help_heading = "What comes of it")]
+    #[arg(long, help_heading = "Where it goes")]
     in_place: bool,
 
     /// Write the profile that says the same.
-    #[arg(long, value_name = "FILE", help_heading = "What comes of it")]
+    #[arg(long, value_name = "FILE", help_heading = "Where it goes")]
     save_profile: Option<PathBuf>,
 
     /// Replace files that are there already.
-    #[arg(long, help_heading = "What comes of it")]
+    #[arg(long, help_heading = "Where it goes")]
     force: bool,
 
     /// Do not ask before a card is written.
-    #[arg(long, short, help_heading = "What comes of it")]
+    #[arg(long, short, help_heading = "Where it goes")]
     yes: bool,
 
     /// Do not read a card back.
-    #[arg(long, help_heading = "What comes of it")]
+    #[arg(long, help_heading = "Where it goes")]
     no_verify: bool,
 
     /// Take a disk that cannot be taken out, too.
-    #[arg(long, help_heading = "What comes of it")]
+    #[arg(long, help_heading = "Where it goes")]
     allow_fixed_disk: bool,
 
     /// Take the seed of all secrets from this file [default: a new one; with --save-profile .cardpress/seed beside it].
-    #[arg(long, env = "CARDPRESS_SEED_FILE", value_name = "FILE", help_heading = "What comes of it")]
+    #[arg(long, env = "CARDPRESS_SEED_FILE", value_name = "FILE", help_heading = "Where it goes")]
     seed_file: Option<PathBuf>,
 
     /// Its name in the network [default: raspberrypi].
@@ -120,7 +127,7 @@ pub(super) struct Customize {
     #[arg(long, value_name = "FILE", requires = "wifi", help_heading = "Name and network")]
     wifi_password_file: Option<PathBuf>,
 
-    /// Where the radio is to be lawful: GB, DE, US and so on
+    /// Where the radio is to be lawful: GB, DE, US and so on.
     #[arg(long, value_name = "CC", requires = "wifi", help_heading = "Name and network")]
     country: Option<String>,
 
@@ -162,24 +169,24 @@ pub(super) struct Customize {
     #[arg(long = "group", value_name = "NAME", requires = "user", help_heading = "Access")]
     groups: Vec<String>,
 
-    /// Area/City.
+    /// The time zone, as Area/City: Europe/London.
     #[arg(long, value_name = "ZONE", help_heading = "System")]
     timezone: Option<String>,
 
-    /// As en_GB.UTF-8.
+    /// The language and its customs, as en_GB.UTF-8.
     #[arg(long, value_name = "LOCALE", help_heading = "System")]
     locale: Option<String>,
 
-    /// The layout, as gb.
+    /// The layout of a keyboard plugged in, as gb.
     #[arg(long, value_name = "LAYOUT", help_heading = "System")]
     keyboard: Option<String>,
 
     /// A word for the kernel command line; may be repeated, as all below.
-    #[arg(long, value_name = "T", help_heading = "System")]
+    #[arg(long, value_name = "WORD", help_heading = "System")]
     cmdline_add: Vec<String>,
 
-    /// A word to take off it, or the key of some.
-    #[arg(long, value_name = "T", help_heading = "System")]
+    /// A word to take off it: quiet; a key takes every KEY=VALUE of it off.
+    #[arg(long, value_name = "WORD", help_heading = "System")]
     cmdline_remove: Vec<String>,
 
     /// A setting of the firmware: gpu_mem=16, or under a filter '[pi5]dtparam=pciex1'.
@@ -202,11 +209,11 @@ pub(super) struct Customize {
     #[arg(long, value_name = "UNIT", help_heading = "System")]
     enable: Vec<String>,
 
-    /// One not to start.
+    /// A unit not to start at boot.
     #[arg(long, value_name = "UNIT", help_heading = "System")]
     disable: Vec<String>,
 
-    /// One that nothing may start.
+    /// A unit that nothing may start, not even by hand.
     #[arg(long, value_name = "UNIT", help_heading = "System")]
     mask: Vec<String>,
 
@@ -334,8 +341,10 @@ fn in_flags(written: &Written, faults: Faults) -> Failure {
         .map(|fault| {
             // What helps with a path in a profile says where such paths begin.
             let help = fault.help.as_ref().filter(|_| !fault.message.starts_with("cannot read"));
-            let text = format!("{}: {}", written.flag_of(fault)?, fault.message);
-            Some(Flaw { text, hint: help.cloned() })
+            // No flag sets `cluster.subnet`; the other half of the advice holds.
+            let hint = help.map(|help| help.replace("set `cluster.subnet`, or write", "write"));
+            let message = fault.message.split(", and no ").next().unwrap_or_default();
+            Some(Flaw { text: format!("{}: {message}", written.flag_of(fault)?), hint })
         })
         .collect();
     flaws.map_or_else(|| Failure::Profile(faults), Failure::Flags)
@@ -414,7 +423,7 @@ impl Session<'_> {
         let plans = build::plan(&laid.cluster, &opened, &seed).map_err(in_flags_alone)?;
         let plan = self.only(&plans)?;
         let packing = packing.map(|packing| (packing, packing.default_level()));
-        let how = Alone { file, packing, epoch_seconds: self.epoch_seconds };
+        let how = Alone { file, packing, jobs: jobs(None, self.global), epoch_seconds: self.epoch_seconds };
         let pressed = build::press_alone(&opened, plan, how, self.ui, &self.ui.interrupt)?;
         self.ui.say(&format!(
             "wrote {}: {}, {} of it changed{}",

@@ -28,6 +28,13 @@ use show::Screen;
 pub(super) use show::visible;
 
 const HELP: &str = "\
+Examples:
+  cardpress fs raspios.img.xz ls -l /etc         look, packed or not
+  cardpress fs raspios.img.xz cat /etc/fstab
+  cardpress fs pi.img put motd /etc/motd         change a raw image in place
+  cardpress fs pi.img --script edits.txt         many changes
+  cardpress fs pi.img tar-out /home > home.tar
+
 Commands, one as arguments or one a line of a script (POSIX shell quoting, # comments):
   ls [-l] [-R] PATH          cat PATH                 get PATH LOCAL          put LOCAL PATH
   append LOCAL PATH          write-at OFFSET LOCAL PATH                       truncate SIZE PATH
@@ -48,7 +55,11 @@ Exit status: 0 done; 1 failed, image untouched; 2 a command that is none; 3 in u
 4 the disk failed while the image was written: the next command on it finishes the changes.";
 
 #[derive(Clone, Debug, Args)]
-#[command(after_help = HELP)]
+#[command(
+    after_help = HELP,
+    override_usage = "cardpress fs [OPTIONS] <IMAGE> <COMMAND> [WORDS]...\n       \
+        cardpress fs [OPTIONS] <IMAGE> --script <FILE>"
+)]
 pub(super) struct Fs {
     /// A disk image, or a filesystem without a partition table.
     pub(super) image: PathBuf,
@@ -59,7 +70,7 @@ pub(super) struct Fs {
     pub(super) partition: Option<Part>,
 
     /// Run the commands of this file, `-` for standard input: all of them, or none when one fails.
-    #[arg(long, value_name = "FILE", conflicts_with = "command", required_unless_present = "command")]
+    #[arg(long, value_name = "FILE", conflicts_with = "command")]
     pub(super) script: Option<PathBuf>,
 
     /// One command with its words.
@@ -80,6 +91,11 @@ struct Step {
 pub(super) fn run(args: &Fs, global: &Global, ui: &Ui) -> Result<(), Failure> {
     let steps = match &args.script {
         Some(script) => read_script(script)?,
+        None if args.command.is_empty() => {
+            return Err(Failure::Usage(anyhow!(
+                "found no command, wanted one such as `ls /`, or --script FILE; `cardpress fs --help` lists them"
+            )));
+        }
         None => vec![of_words(&args.command)?],
     };
     let part = args.partition.unwrap_or_default();

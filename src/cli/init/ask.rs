@@ -156,7 +156,7 @@ fn answers(args: &Init, found: &Found, ask: Ask<'_>, say: Say<'_>) -> Result<Ans
         None => Some(until(ask, say, "Name of the cluster", "home", text)?),
     };
     let nodes = match &args.nodes {
-        Some(nodes) => Nodes::parse(nodes).map_err(usage)?,
+        Some(nodes) => Nodes::parse(nodes).map_err(|fault| usage(format!("--nodes: {fault}")))?,
         None if is_template => Nodes::Count(1),
         None => until(ask, say, "How many nodes, or their names", "4", Nodes::parse)?,
     };
@@ -177,11 +177,7 @@ fn answers(args: &Init, found: &Found, ask: Ask<'_>, say: Say<'_>) -> Result<Ans
             if known.is_none() && around.is_none() {
                 say(&format!("no network was found on this machine: {proposal} is a guess"));
             }
-            until(ask, say, "Network of the nodes", &proposal, |text| {
-                text.parse::<Ipv4Net>()
-                    .map(|net| net.trunc())
-                    .map_err(|_| format!("found `{text}`, wanted a network such as `192.168.1.0/24`"))
-            })?
+            until(ask, say, "Network of the nodes", &proposal, network::subnet)?
         }
     };
     let first = subnet.hosts().next().unwrap_or(subnet.addr());
@@ -195,7 +191,9 @@ fn answers(args: &Init, found: &Found, ask: Ask<'_>, say: Say<'_>) -> Result<Ans
         }
     };
     let gateway = match args.gateway {
-        Some(gateway) => address(&gateway.to_string()).map_err(usage)?,
+        Some(gateway) => {
+            address(&gateway.to_string()).map_err(|fault| usage(format!("--gateway: {fault}")))?
+        }
         None => {
             let known =
                 found.network.map(|network| network.gateway).filter(|gateway| subnet.contains(gateway));
@@ -219,7 +217,7 @@ fn answers(args: &Init, found: &Found, ask: Ask<'_>, say: Say<'_>) -> Result<Ans
         ))
     };
     let address_from = match (args.address_from, network::free_range(subnet, count, &taken)) {
-        (Some(start), _) => is_range(start).map_err(usage)?,
+        (Some(start), _) => is_range(start).map_err(|fault| usage(format!("--address-from: {fault}")))?,
         (None, _) if is_template => gateway,
         (None, None) => return Err(usage(format!("found no room for {count} nodes in {subnet}"))),
         (None, Some(start)) => {

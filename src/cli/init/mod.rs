@@ -26,10 +26,10 @@ use ask::Found;
 
 const HELP: &str = "\
 Examples:
-  cardpress init                                        asks, and writes cluster.toml
+  cardpress init                                        asks; makes cluster.toml
   cardpress init --yes --nodes 8 swarm.toml             asks nothing
-  cardpress init --nodes control,blue,green --user ada  nodes with names of their own
-  cardpress init --template docker-swarm swarm.toml     one of the clusters that come with cardpress
+  cardpress init --nodes control,blue,green --user ada  names of your own
+  cardpress init --template docker-swarm swarm.toml     a cluster made ready
 
 Where standard input is no terminal nothing is asked either: what no option says is proposed, taken and told. The subnet \
 and gateway are those of this machine (on Linux; elsewhere 192.168.1.0/24 is proposed), the key is one of ~/.ssh/*.pub. \
@@ -42,7 +42,8 @@ pub(super) struct Init {
     #[arg(default_value = "cluster.toml")]
     pub(super) file: PathBuf,
 
-    /// Begin with this cluster instead of bare nodes; `cluster` shows every key.
+    /// Begin with this cluster instead of bare nodes; `cluster` shows every key. How many nodes it has stands at its end,
+    /// to be edited.
     #[arg(long, value_name = "NAME", value_parser = templates::names(), conflicts_with_all = ["nodes", "address_from", "user"])]
     pub(super) template: Option<String>,
 
@@ -58,8 +59,8 @@ pub(super) struct Init {
     #[arg(long, value_name = "NAME")]
     pub(super) os: Option<String>,
 
-    /// The network of the nodes.
-    #[arg(long, value_name = "CIDR")]
+    /// The network of the nodes: 192.168.1.0/24.
+    #[arg(long, value_name = "CIDR", value_parser = network::subnet)]
     pub(super) subnet: Option<Ipv4Net>,
 
     /// The router.
@@ -114,7 +115,7 @@ pub(super) fn run(args: &Init, global: &Global, ui: &Ui) -> Result<(), Failure> 
         ask::proposed(args, &found, &mut say)?
     };
     let mut text = match &args.template {
-        Some(name) => templates::filled(name, &answers)?,
+        Some(name) => templates::filled(name, &args.file, &answers)?,
         None => starter::profile(&answers),
     };
     if args.schema {

@@ -64,6 +64,13 @@ fn default_route(text: &str) -> Option<Network> {
     Some(Network { subnet: subnet.trunc(), gateway: default.gateway })
 }
 
+/// A network as an option or an answer names it.
+pub(super) fn subnet(text: &str) -> Result<Ipv4Net, String> {
+    text.parse::<Ipv4Net>()
+        .map(|net| net.trunc())
+        .map_err(|_| format!("found `{text}`, wanted a network such as `192.168.1.0/24`"))
+}
+
 /// The first of `count` addresses in a row: from .200 on where there is room, else in the upper half; none of them is
 /// taken. All in one run of 256, as a range of a profile is.
 pub(super) fn free_range(subnet: Ipv4Net, count: u32, taken: &[Ipv4Addr]) -> Option<Ipv4Addr> {

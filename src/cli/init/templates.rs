@@ -1,5 +1,7 @@
 //! The profiles that come with the program, in `profiles/`.
 
+use std::path::Path;
+
 use anyhow::anyhow;
 use clap::builder::PossibleValuesParser;
 
@@ -30,7 +32,7 @@ pub(super) fn names() -> PossibleValuesParser {
 }
 
 /// The template with what was answered in the place of what stands there.
-pub(super) fn filled(name: &str, answers: &Answers) -> Result<String, Failure> {
+pub(super) fn filled(name: &str, file: &Path, answers: &Answers) -> Result<String, Failure> {
     let Some((_, text)) = ALL.iter().find(|(known, _)| *known == name) else {
         return Err(Failure::Usage(anyhow!("there is no template `{name}`")));
     };
@@ -54,7 +56,13 @@ pub(super) fn filled(name: &str, answers: &Answers) -> Result<String, Failure> {
     if let Some(os) = &answers.os {
         text = set(&text, "[image]", &["os", "path"], &format!("os = {}", quoted(os)));
     }
+    // Its remarks name the file and the folder as they are in the source of cardpress.
+    text = text.replace(&format!("profiles/{name}.toml"), &file.to_string_lossy());
     if let Some(name) = &answers.name {
+        let old = text.split("[cluster]\nname = \"").nth(1).and_then(|rest| rest.split('"').next());
+        if let Some(old) = old.map(|old| format!("out/{old}/")) {
+            text = text.replace(&old, &format!("out/{name}/"));
+        }
         text = set(&text, "[cluster]", &["name"], &format!("name = {}", quoted(name)));
     }
     Ok(text)

@@ -130,12 +130,23 @@ pub(super) fn read(reader: &mut Reader<'_>, path: &Path) -> Document {
         Ok(text) => reader.add_source(path, text),
         Err(reason) => {
             let source = reader.add_source(path, String::new());
-            reader.fault(&Place { file: source, span: 0..0 }, format!("cannot read the profile: {reason}"));
+            reader
+                .fault(&Place { file: source, span: 0..0 }, format!("cannot read the profile: {reason}"))
+                .help(format!(
+                    "a profile is a text file (TOML); `cardpress init {}` writes one to begin with",
+                    own_name(path)
+                ));
             reader.incomplete = true;
             return Document::default();
         }
     };
     read_source(reader, path, source, &mut Road::default())
+}
+
+/// The path itself where a new profile could have it, else any.
+fn own_name(path: &Path) -> std::borrow::Cow<'_, str> {
+    let is_toml = path.extension().is_some_and(|extension| extension == "toml");
+    if is_toml { path.to_string_lossy() } else { "FILE.toml".into() }
 }
 
 fn text_of(reader: &mut Reader<'_>, path: &Path) -> Result<String, String> {

@@ -156,8 +156,13 @@ impl Pool {
         ticket
     }
 
-    /// Waits until the piece is there.
-    pub(super) fn wait<'t>(&self, ticket: &'t Ticket, interrupt: &Interrupt) -> Result<&'t Piece, Error> {
+    /// Waits until the piece is there; `meanwhile` is called now and then.
+    pub(super) fn wait<'t>(
+        &self,
+        ticket: &'t Ticket,
+        interrupt: &Interrupt,
+        mut meanwhile: impl FnMut(),
+    ) -> Result<&'t Piece, Error> {
         let mut state = self.shared.lock();
         loop {
             match ticket.get() {
@@ -165,6 +170,7 @@ impl Pool {
                 Some(Err(error)) => return Err(Error::Piece(Arc::clone(error))),
                 None => interrupt.check()?,
             }
+            meanwhile();
             if self.workers.iter().any(JoinHandle::is_finished) {
                 let source = io::Error::other("a thread that compresses has ended");
                 return Err(Error::Compress { format: self.shared.codec.packing.name(), source });

@@ -453,3 +453,59 @@ fn a_full_disk_is_told_wherever_it_is_and_nothing_is_left_on_it() {
         assert_eq!(std::fs::read_dir(&full).unwrap().count(), 0);
     }
 }
+
+#[test]
+fn shared_pieces_are_told_of_as_they_get_done_not_as_they_are_written() {
+    let progress = Counted::default();
+    let mut told = Told::new(&progress);
+    let tickets: Vec<pool::Ticket> = (0..3).map(|_| pool::Ticket::default()).collect();
+    told.waiting = tickets.iter().zip([1, 20, 300]).map(|(ticket, len)| (Arc::clone(ticket), len)).collect();
+    let failed = || Err(Arc::new(Error::Piece(Arc::new(Error::Archive { what: "", found: 0, wanted: 0 }))));
+    tickets[2].set(failed()).unwrap();
+    told.tell();
+    told.tell();
+    assert_eq!((progress.sum(), told.waiting.len()), (300, 2));
+    // Just told of: not yet again.
+    tickets[0].set(failed()).unwrap();
+    told.looked = Instant::now();
+    told.look();
+    assert_eq!(progress.sum(), 300);
+    told.tell();
+    assert_eq!(progress.sum(), 301);
+}
+
+#[test]
+fn all_of_an_image_is_told_of_in_the_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let (path, base) = write_base(dir.path());
+    for (packing, archive) in [
+        (Packing::Gzip, None),
+        (Packing::Zstd, None),
+        (Packing::Xz, None),
+        (Packing::Xz, Some(pack_with_xz(&path, Check::Crc64))),
+    ] {
+        let packer = packer(&base, packing, 2, archive, dir.path());
+        let node = node(&base, &[5_000, 3 << 20]);
+        let (progress, interrupt) = (Counted::default(), Interrupt::default());
+        let options = Options { secret: false, reflink: false, interrupt: &interrupt, progress: &progress };
+        packer.stage(&node, &node.dirty_extents(), &dir.path().join("told"), options).unwrap();
+        assert_eq!(progress.sum(), node.len_bytes(), "{packing:?}");
+    }
+}
+
+#[derive(Default)]
+struct Counted(std::sync::atomic::AtomicU64);
+
+impl Counted {
+    fn sum(&self) -> u64 {
+        self.0.load(std::sync::atomic::Ordering::Relaxed)
+    }
+}
+
+impl Progress for Counted {
+    fn start(&self, _: &str, _: Option<u64>) {}
+    fn advance(&self, bytes: u64) {
+        self.0.fetch_add(bytes, std::sync::atomic::Ordering::Relaxed);
+    }
+    fn finish(&self) {}
+}
