@@ -15,6 +15,7 @@ const ALWAYS: &[&str] = &[
     "/boot/firmware/config.txt",
     "/etc/NetworkManager/system-connections",
     "/etc/adduser.conf",
+    "/etc/cardpress-release",
     "/etc/console-setup",
     "/etc/default/keyboard",
     "/etc/default/locale",

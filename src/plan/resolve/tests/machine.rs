@@ -114,6 +114,64 @@ fn growing_to_less_than_the_image_or_to_part_of_a_sector_is_a_fault() {
     }
 }
 
+const MARKER: &str = "/etc/cardpress-release";
+
+#[test]
+fn every_image_says_what_it_is() {
+    let digest = "ab".repeat(32);
+    let wanted = format!(
+        "# Pressed by cardpress; `cardpress inspect` tells it.\nCARDPRESS_NODE=\"one\"\nCARDPRESS_CLUSTER=\"swarm\"\n\
+         CARDPRESS_BASE=\"base.img\"\nCARDPRESS_BASE_DIGEST=\"{digest}\"\n"
+    );
+    for image in GENERATIONS {
+        let plan = plan(&cluster(), &image());
+        let (content, mode, owner) = plan.write(MARKER).unwrap();
+        assert_eq!(std::str::from_utf8(content.bytes()), Ok(wanted.as_str()));
+        assert_eq!((mode, owner, content.is_secret()), (Some(0o644), Some(Owner::ROOT), false));
+    }
+    let mut alone = cluster();
+    alone.nodes.truncate(1);
+    alone.name = String::from("one");
+    assert_eq!(plan(&alone, &trixie()).line(MARKER, "CARDPRESS_CLUSTER"), "");
+}
+
+#[test]
+fn the_marker_of_the_base_gives_way_whatever_it_is() {
+    let old = "CARDPRESS_NODE=old\nCARDPRESS_CLUSTER=gone\nCARDPRESS_BASE=first.img\nMORE=x\n";
+    for image in [
+        trixie().file(MARKER, old),
+        trixie().link(MARKER, "/etc/passwd"),
+        trixie().link(MARKER, "/nowhere"),
+        trixie().directory(MARKER, &["x"]),
+    ] {
+        assert_eq!(plan(&cluster(), &image).text(MARKER), plan(&cluster(), &trixie()).text(MARKER));
+        let is_plain = image.facts.tree.text(MARKER) == Some(old);
+        assert_eq!(plan(&cluster(), &image).removes(MARKER), !is_plain);
+    }
+}
+
+#[test]
+fn an_image_changed_where_it_is_keeps_the_base_that_its_marker_names() {
+    let digest = "0f".repeat(32);
+    let old = format!("CARDPRESS_NODE=old\nCARDPRESS_BASE=first.img\nCARDPRESS_BASE_DIGEST={digest}\n");
+    let mut image = trixie().file(MARKER, &old);
+    image.facts.digest = None;
+    let plan = plan(&cluster(), &image);
+    assert_eq!(plan.line(MARKER, "CARDPRESS_NODE"), "CARDPRESS_NODE=\"one\"");
+    assert_eq!(plan.line(MARKER, "CARDPRESS_BASE="), "CARDPRESS_BASE=\"first.img\"");
+    assert_eq!(plan.line(MARKER, "CARDPRESS_BASE_DIGEST"), format!("CARDPRESS_BASE_DIGEST=\"{digest}\""));
+    let mut unknown = trixie();
+    unknown.facts.digest = None;
+    assert_eq!(self::plan(&cluster(), &unknown).line(MARKER, "CARDPRESS_BASE"), "");
+}
+
+#[test]
+fn who_wants_no_marker_removes_it() {
+    let cluster = with(|settings| settings.removals = vec![MARKER.parse().unwrap()]);
+    let plan = plan(&cluster, &trixie());
+    assert!(plan.write(MARKER).is_none() && !plan.removes(MARKER));
+}
+
 #[test]
 fn the_kernel_command_line_is_edited_token_by_token() {
     let cluster = with(|settings| {
