@@ -30,6 +30,7 @@ Examples:
   cardpress init --yes --nodes 8 swarm.toml             asks nothing
   cardpress init --nodes control,blue,green --user ada  nodes with names of their own
   cardpress init --template docker-swarm swarm.toml     one of the clusters that come with cardpress
+  cardpress init --template k3s --nodes 6 --user ada    the same with other nodes: the first ones keep their roles
 
 Where standard input is no terminal nothing is asked either: what no option says is proposed, taken and told. The subnet \
 and gateway are those of this machine (on Linux; elsewhere 192.168.1.0/24 is proposed), the key is one of ~/.ssh/*.pub. \
@@ -43,14 +44,14 @@ pub(super) struct Init {
     pub(super) file: PathBuf,
 
     /// Begin with this cluster instead of bare nodes; `cluster` shows every key.
-    #[arg(long, value_name = "NAME", value_parser = templates::names(), conflicts_with_all = ["nodes", "address_from", "user"])]
+    #[arg(long, value_name = "NAME", value_parser = templates::names())]
     pub(super) template: Option<String>,
 
     /// Name of the cluster, and of the folder its images go to.
     #[arg(long)]
     pub(super) name: Option<String>,
 
-    /// How many nodes, or their names with commas between them.
+    /// How many nodes, or their names with commas between them. Of a template the first ones have roles of their own.
     #[arg(long, value_name = "N|NAMES")]
     pub(super) nodes: Option<String>,
 
@@ -114,7 +115,7 @@ pub(super) fn run(args: &Init, global: &Global, ui: &Ui) -> Result<(), Failure> 
         ask::proposed(args, &found, &mut say)?
     };
     let mut text = match &args.template {
-        Some(name) => templates::filled(name, &answers)?,
+        Some(name) => templates::find(name)?.filled(&answers)?,
         None => starter::profile(&answers),
     };
     if args.schema {
