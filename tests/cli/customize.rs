@@ -278,6 +278,8 @@ fn what_the_image_does_not_take_is_told_without_a_profile() {
         run.err
     );
     assert!(!run.err.contains("profile"), "{}", run.err);
+    let run = customize(&world, &["--output", "pi.img", "--timezone", "Europe/Lodnon"]);
+    assert!(run.err.contains("no time zone `Europe/Lodnon`; did you mean `Europe/London`?\n"), "{}", run.err);
     assert!(!world.path("pi.img").exists());
 }
 

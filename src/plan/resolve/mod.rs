@@ -21,6 +21,7 @@ pub(in crate::plan) mod hosts;
 mod identity;
 mod kernel;
 mod keys;
+mod known;
 mod locale;
 mod marker;
 mod network;
