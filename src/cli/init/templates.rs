@@ -177,8 +177,15 @@ impl<'t> Rack<'t> {
                 entries.push(entry(many, &range, &address));
             }
         }
-        let entries: Vec<&str> = entries.iter().map(|entry| entry.trim_end()).collect();
-        Ok(format!("{}{}\n", self.before, entries.join("\n\n")))
+        let mut text = self.before.to_owned();
+        for entry in entries {
+            // A comment at the end of one belongs to the next.
+            let is_apart =
+                text.ends_with("\n\n") || text.lines().last().is_some_and(|line| line.starts_with('#'));
+            text += if is_apart { "" } else { "\n" };
+            text += &entry;
+        }
+        Ok(text)
     }
 }
 

@@ -174,6 +174,7 @@ mod tests {
         }
     }
 
+    #[cfg(unix)]
     #[test]
     fn a_shell_reads_what_was_written_and_runs_none_of_it() {
         let text = marker("n1", "$(echo no) `echo no` \"q\" \\ $HOME").to_text();
