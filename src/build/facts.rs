@@ -43,6 +43,7 @@ pub(super) fn read(
         root_uuid: Uuid::from_bytes(system.root_uuid()),
         boot_serial: system.boot_serial(),
         image_len_bytes,
+        digest: None,
         partitions: partitions(layout),
         tree,
     })

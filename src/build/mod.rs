@@ -87,7 +87,8 @@ pub fn open(cluster: &Cluster, seed: &Seed, bases: &Bases<'_>) -> Result<(Opened
     let device = FileDevice::new(base.file.try_clone().map_err(host)?).map_err(host)?;
     let device = Arc::new(device);
     let layout = Layout::read(&device)?;
-    let (facts, laid) = survey(&device, &layout, cluster, seed)?;
+    let (mut facts, laid) = survey(&device, &layout, cluster, seed)?;
+    facts.digest = Some(base.digests.root());
     Ok((Opened { name, base, device, layout, facts }, laid))
 }
 

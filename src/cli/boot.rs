@@ -19,7 +19,7 @@ use crate::source::{self, Cache};
 
 use super::args::Global;
 use super::report::Failure;
-use super::subject::{Prepared, Subject, cache_folder, prepare, source_date_epoch};
+use super::subject::{Inputs, Prepared, Subject, cache_folder, prepare, source_date_epoch};
 use super::ui::Ui;
 
 const HELP: &str = "\
@@ -158,13 +158,9 @@ pub(super) fn run(args: &Boot, global: &Global, ui: &Ui) -> Result<(), Failure> 
 
 /// Presses one node into `folder`.
 fn press(profile: &Path, name: &str, folder: &Path, global: &Global, ui: &Ui) -> Result<Subjected, Failure> {
-    let subject = Subject {
-        profile: profile.to_owned(),
-        nodes: vec![name.to_owned()],
-        image: None,
-        locked: false,
-        seed_file: std::env::var_os("CARDPRESS_SEED_FILE").map(PathBuf::from),
-    };
+    let seed_file = std::env::var_os("CARDPRESS_SEED_FILE").map(PathBuf::from);
+    let inputs = Inputs { seed_file, ..Inputs::default() };
+    let subject = Subject { profile: profile.to_owned(), nodes: vec![name.to_owned()], inputs };
     let Prepared { laid, opened, plans, .. } = prepare(&subject, false, global, ui)?;
     let plan = plans.first().ok_or_else(|| anyhow!("there is no node `{name}`"))?;
     let image = folder.join("node.img");

@@ -11,7 +11,7 @@ use crate::plan::{Cluster, HostFile};
 
 use super::args::Global;
 use super::report::{Failure, plural};
-use super::subject::{Opening, Subject, open_base, read_profile, seed};
+use super::subject::{Inputs, Opening, Subject, open_base, read_profile, seed};
 use super::ui::{self, Ui};
 
 const HELP: &str = "\
@@ -46,22 +46,12 @@ pub(super) struct Export {
     #[arg(long, value_name = "DIR")]
     pub(super) all: Option<PathBuf>,
 
-    /// Look into the base image as `build` does: for its account, its release, its partitions.
+    /// Look into the base image as `build` does: for its account, its release, its partitions. So do --image and --locked.
     #[arg(long)]
     pub(super) with_base: bool,
 
-    /// Look into this base image instead of the one the profile names: .img, .img.xz, .img.gz, .img.zst or .zip.
-    #[arg(long, value_name = "FILE")]
-    pub(super) image: Option<PathBuf>,
-
-    /// Look into the image in cardpress.lock beside the profile, and no other.
-    #[arg(long, conflicts_with = "image")]
-    pub(super) locked: bool,
-
-    /// Take the seed of all secrets from this file [default: .cardpress/seed beside the profile, made when
-    /// missing].
-    #[arg(long, env = "CARDPRESS_SEED_FILE", value_name = "FILE")]
-    pub(super) seed_file: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) inputs: Inputs,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -139,18 +129,13 @@ fn print_files(written: &[PathBuf]) -> Result<(), Failure> {
 
 fn files(args: &Export, global: &Global, ui: &Ui) -> Result<Vec<HostFile>, Failure> {
     let cluster = read_profile(&args.profile, ui)?;
-    if args.with_base || args.image.is_some() || args.locked {
-        let subject = Subject {
-            profile: args.profile.clone(),
-            nodes: Vec::new(),
-            image: args.image.clone(),
-            locked: args.locked,
-            seed_file: args.seed_file.clone(),
-        };
+    let Export { profile, inputs, .. } = args;
+    if args.with_base || inputs.image.is_some() || inputs.locked {
+        let subject = Subject { profile: profile.clone(), nodes: Vec::new(), inputs: inputs.clone() };
         let Opening { laid, seed, opened } = open_base(&subject, cluster, false, global, ui)?;
         return Ok(laid.files(Some(&opened.facts), &seed));
     }
-    let seed = seed(&args.profile, args.seed_file.as_deref())?;
+    let seed = seed(profile, inputs.seed_file.as_deref())?;
     warn_of_unknown_accounts(&cluster, ui);
     let laid = lay_outside(&cluster, &seed).map_err(Failure::Profile)?;
     Ok(laid.files(None, &seed))

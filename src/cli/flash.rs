@@ -18,7 +18,7 @@ use crate::source::Cache;
 
 use super::args::Global;
 use super::report::{self, Failure, plural};
-use super::subject::{Opening, Subject, cache_folder, open_base, read_profile, source_date_epoch};
+use super::subject::{Inputs, Opening, Subject, cache_folder, open_base, read_profile, source_date_epoch};
 use super::ui::{self, Lane, Ui};
 
 const HELP: &str = "\
@@ -197,13 +197,10 @@ impl Session<'_> {
         }
         // Before a long download: is this a card at all?
         let chosen = self.look_at(pairs)?;
-        let subject = Subject {
-            profile: profile.to_owned(),
-            nodes: Vec::new(),
-            image: self.args.base.clone(),
-            locked: self.args.locked,
-            seed_file: self.args.seed_file.clone(),
-        };
+        // Its --image is no base.
+        let Flash { base, locked, seed_file, .. } = self.args.clone();
+        let inputs = Inputs { image: base, locked, seed_file };
+        let subject = Subject { profile: profile.to_owned(), nodes: Vec::new(), inputs };
         let base = open_base(&subject, cluster, false, global, self.ui)?;
         if self.args.nodes.is_empty() {
             return Ok(self.flash_nodes(&base, chosen)?.0);

@@ -26,6 +26,13 @@ pub(super) struct Subject {
     #[arg(long = "node", value_name = "NAME")]
     pub(super) nodes: Vec<String>,
 
+    #[command(flatten)]
+    pub(super) inputs: Inputs,
+}
+
+/// What an image is made from besides the profile.
+#[derive(Clone, Debug, Default, Args)]
+pub(super) struct Inputs {
     /// Use this base image instead of the one the profile names: .img, .img.xz, .img.gz, .img.zst or .zip.
     #[arg(long, value_name = "FILE")]
     pub(super) image: Option<PathBuf>,
@@ -136,11 +143,10 @@ pub(super) fn open_base(
     global: &Global,
     ui: &Ui,
 ) -> Result<Opening, Failure> {
-    let seed = seed(&subject.profile, subject.seed_file.as_deref())?;
-    let source = Source {
-        is_archive_wanted,
-        ..Source::new(&subject.profile, subject.image.as_deref(), subject.locked, global)?
-    };
+    let Subject { profile, inputs, .. } = subject;
+    let seed = seed(profile, inputs.seed_file.as_deref())?;
+    let source =
+        Source { is_archive_wanted, ..Source::new(profile, inputs.image.as_deref(), inputs.locked, global)? };
     open_with(&source, &cluster, seed, ui)
 }
 

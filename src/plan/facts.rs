@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use uuid::Uuid;
 
-use crate::base::{Arch, ImagePath, Variant};
+use crate::base::{Arch, ImagePath, Sha256Digest, Variant};
 
 /// Everything a plan may depend on besides the profile and the seed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,6 +33,9 @@ pub struct OsFacts {
     pub boot_serial: u32,
     /// The length of the image in bytes.
     pub image_len_bytes: u64,
+    /// The digest of its bytes, see [`crate::base::ChunkDigests::root`]; `None` for one that is changed where it is, which is
+    /// nobody's base.
+    pub digest: Option<Sha256Digest>,
     /// Its partitions, in the order they lie in.
     pub partitions: Vec<PartitionFact>,
     /// The paths that planning asked for, as they are in the image.

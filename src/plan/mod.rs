@@ -32,5 +32,5 @@ pub use needs::BadNeeds;
 pub use recipe::{Count, Param, ParamKind, ParamValue, Params, Part, Recipe, RecipeUse};
 pub use resolve::crypt::is_hash_of;
 pub use resolve::hosts::{BEGIN as HOSTS_BEGIN, END as HOSTS_END};
-pub use resolve::{Fault, Faults, Problem, host_keys, more_paths, resolve, wanted_paths};
+pub use resolve::{Fault, Faults, Marker, Problem, host_keys, more_paths, resolve, wanted_paths};
 pub use seed::Seed;

@@ -185,6 +185,10 @@ fn a_raw_image_is_changed_in_place_and_is_sound() {
         ["customize", "pi.img", "--in-place", "--hostname", "after", "--user", "ops", "--ssh-key", "id.pub"];
     world.run(&words).succeeded();
     assert_eq!(on(&world, "pi.img", "/etc/hostname"), "after\n");
+    // Another node from the same base.
+    let marker = on(&world, "pi.img", "/etc/cardpress-release");
+    assert!(marker.contains("CARDPRESS_NODE=\"after\"\nCARDPRESS_BASE=\"small-base"), "{marker}");
+    assert!(marker.contains("\nCARDPRESS_BASE_DIGEST=\"") && !marker.contains("before"), "{marker}");
     assert_eq!(std::fs::metadata(world.path("pi.img")).unwrap().len(), before);
     world.run(&["check", "pi.img"]).succeeded();
     assert!(!world.path(".pi.img.cardpress-redo").exists());
@@ -274,6 +278,8 @@ fn what_the_image_does_not_take_is_told_without_a_profile() {
         run.err
     );
     assert!(!run.err.contains("profile"), "{}", run.err);
+    let run = customize(&world, &["--output", "pi.img", "--timezone", "Europe/Lodnon"]);
+    assert!(run.err.contains("no time zone `Europe/Lodnon`; did you mean `Europe/London`?\n"), "{}", run.err);
     assert!(!world.path("pi.img").exists());
 }
 

@@ -78,6 +78,32 @@ fn every_template_is_accepted_on_another_network() {
 }
 
 #[test]
+fn every_template_takes_other_nodes_addresses_and_another_user() {
+    let world = world();
+    world.write("pi.password", "correct horse battery staple\n");
+    world.write("root.password", "correct horse battery staple\n");
+    let base = small_base();
+    for entry in fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("profiles")).unwrap() {
+        let file = entry.unwrap().file_name().into_string().unwrap();
+        let Some(name) = file.strip_suffix(".toml") else { continue };
+        let words = ["init", "--template", name, &file, "--subnet", "10.77.3.0/24", "--user", "ada"];
+        world.run(&[&words[..], &["--nodes", "6", "--address-from", "10.77.3.60"]].concat()).succeeded();
+        let plan = world.run(&["plan", &file, "--image", text(&base), "--json"]).succeeded();
+        let plan: serde_json::Value = serde_json::from_str(&plan.out).unwrap();
+        assert_eq!(plan["nodes"].as_array().unwrap().len(), 6, "{name}");
+        let profile = fs::read_to_string(world.path(&file)).unwrap();
+        assert!(profile.contains("address = \"10.77.3.60\"") && profile.contains(".[61-65]\""), "{profile}");
+        assert!(profile.contains("[defaults.user.ada]") && !profile.contains("\"pi\""), "{profile}");
+        let words = ["init", "--template", name, &file, "--force", "--nodes", "red,green,blue"];
+        world.run(&words).succeeded();
+        let plan = world.run(&["plan", &file, "--image", text(&base), "--json"]).succeeded();
+        let plan: serde_json::Value = serde_json::from_str(&plan.out).unwrap();
+        let names: Vec<_> = plan["nodes"].as_array().unwrap().iter().map(|node| &node["name"]).collect();
+        assert_eq!(names, ["red", "green", "blue"], "{name}");
+    }
+}
+
+#[test]
 fn a_profile_that_is_there_stays_unless_force_is_given() {
     let world = world();
     world.write("cluster.toml", "mine\n");
@@ -100,7 +126,16 @@ fn what_makes_no_profile_is_a_usage_error_and_nothing_is_written() {
         (&["--subnet", "10.0.0.0/24", "--gateway", "10.0.1.1"], "wanted an address in 10.0.0.0/24"),
         (&["--ssh-key", "gone.pub"], "cannot read `gone.pub`"),
         (&["--template", "swarm"], "docker-swarm"),
-        (&["--template", "k3s", "--nodes", "3"], "cannot be used with"),
+        (&["--template", "k3s", "--nodes", "1"], "the template has `server` and then `agent[1-3]`"),
+        (
+            &["--template", "k3s", "--subnet", "192.168.1.0/24", "--address-from", "192.168.1.252"],
+            "wanted 4 addresses in a row in 192.168.1.0/24",
+        ),
+        (&["--template", "k3s", "--subnet", "10.0.0.0/28"], "wanted one of 256 addresses"),
+        (
+            &["--template", "docker-swarm", "--subnet", "192.168.1.0/24", "--address-from", "192.168.1.5"],
+            "gives 192.168.1.10 to something else",
+        ),
     ] {
         let run = world.run(&[&["init"][..], words].concat());
         assert_eq!(run.status, 2, "{words:?}: {}", run.err);

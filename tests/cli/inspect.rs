@@ -136,7 +136,16 @@ fn inspect_knows_a_pressed_node_again() {
     let traces = told["customised"].as_array().unwrap();
     assert!(traces.iter().all(|trace| trace["by"] == "cardpress"), "{}", told["customised"]);
     let what: Vec<&str> = traces.iter().filter_map(|trace| trace["what"].as_str()).collect();
-    assert!(what.contains(&"the keys of node beta"), "{what:?}");
+    assert!(what.contains(&"pressed as node beta of cluster test"), "{what:?}");
+    let manifest: Value =
+        serde_json::from_slice(&fs::read(world.path("out/test/manifest.json")).unwrap()).unwrap();
+    let base = small_base().file_name().unwrap().to_str().unwrap().to_owned();
+    let marker = serde_json::json!({
+        "node": "beta", "cluster": "test", "base": base, "base_digest": manifest["base"]["digest"],
+    });
+    assert_eq!(system["marker"], marker);
+    let shown = world.run(&["inspect", "out/test/beta.img"]).succeeded().out;
+    assert!(shown.contains("\npressed as    node beta of cluster test, from "), "{shown}");
     assert!(what.contains(&"first-boot steps: 01-hello"), "{what:?}");
     assert!(what.contains(&"names of the cluster: alpha, beta"), "{what:?}");
     let steps = told["first_boot"].as_array().unwrap();
@@ -385,6 +394,27 @@ fn inspect_finds_what_imager_and_cloud_init_were_told() {
         told["first_boot"].as_array().unwrap().iter().filter_map(|step| step["by"].as_str()).collect();
     assert!(steps.contains(&"/boot/firstrun.sh") && steps.contains(&"userconfig.service"), "{steps:?}");
     assert_eq!(told["system"]["ssh"]["is_asked_for"], true);
+}
+
+#[test]
+fn inspect_believes_no_marker() {
+    let marker = "/etc/cardpress-release";
+    for (content, wanted) in [
+        ("CARDPRESS_NODE=\"\u{1b}[2J\"\nCARDPRESS_BASE_DIGEST=\"\u{7}\"\n".to_owned(), Some("\u{fffd}[2J")),
+        (format!("CARDPRESS_NODE=n\n{}", "x".repeat(3 << 20)), None),
+        ("CARDPRESS_NODE=\n".to_owned(), None),
+    ] {
+        let world = World::in_memory();
+        let mut spoilt = shape();
+        spoilt.file(marker, &content);
+        spoilt.make(&world, "disk.img");
+        let told = inspect(&world, "disk.img");
+        assert_eq!(told["system"]["marker"]["node"].as_str(), wanted);
+        assert_eq!(told["system"]["marker"]["base_digest"], Value::Null);
+        assert_eq!(told["customised"].as_array().unwrap().is_empty(), wanted.is_none());
+        let shown = world.run(&["inspect", "disk.img"]).succeeded().out;
+        assert!(!shown.contains('\u{1b}') && shown.contains("\npressed as ") == wanted.is_some(), "{shown}");
+    }
 }
 
 #[test]

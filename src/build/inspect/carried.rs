@@ -7,12 +7,10 @@ use super::boot::words;
 use super::look::{Look, Unread};
 use super::ssh::is_enabled;
 use crate::build::facts::first_boot_of;
-use crate::plan::{FirstBoot, HOSTS_BEGIN, HOSTS_END};
+use crate::plan::{FirstBoot, HOSTS_BEGIN, HOSTS_END, Marker};
 
 /// Nodes of a cluster that are told by name.
 const NODES_MAX: usize = 100;
-/// Homes that are looked into.
-const HOMES_MAX: usize = 64;
 
 /// Something that happens on the first boot.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -145,12 +143,18 @@ fn has_settings(text: &str) -> bool {
     text.lines().map(str::trim).any(|line| !line.is_empty() && !line.starts_with('#'))
 }
 
+/// What the image says that it was pressed as.
+pub(super) fn marker(root: &Look<'_, '_>) -> Result<Option<Marker>, Unread> {
+    Ok(Marker::parse(&root.head(Marker::PATH, Marker::HEAD_LEN)?))
+}
+
 fn ours(root: &Look<'_, '_>, traces: &mut Vec<Trace>) -> Result<(), Unread> {
     let mut trace = |what: String, path: &str| {
         traces.push(Trace { by: "cardpress", what, path: path.to_owned() });
     };
-    if let Some((path, node)) = node(root)? {
-        trace(format!("the keys of node {node}"), &path);
+    if let Some(marker) = marker(root)? {
+        let of_cluster = marker.cluster.map_or_else(String::new, |cluster| format!(" of cluster {cluster}"));
+        trace(format!("pressed as node {}{of_cluster}", marker.node), Marker::PATH);
     }
     for (path, what) in OURS {
         if !root.exists(path)? {
@@ -181,20 +185,6 @@ fn ours(root: &Look<'_, '_>, traces: &mut Vec<Trace>) -> Result<(), Unread> {
 /// The lines that are ours in a file of others.
 fn fenced(text: &str) -> impl Iterator<Item = &str> {
     text.lines().skip_while(|line| *line != HOSTS_BEGIN).skip(1).take_while(|line| *line != HOSTS_END)
-}
-
-/// The node that the image was pressed for, as the comment of its first user's key names it.
-fn node(root: &Look<'_, '_>) -> Result<Option<(String, String)>, Unread> {
-    for home in root.paths("/home", "")?.into_iter().take(HOMES_MAX) {
-        let path = format!("{home}/.ssh/id_ed25519.pub");
-        let text = root.text(&path)?.unwrap_or_default();
-        let name =
-            text.split_ascii_whitespace().nth(2).and_then(|comment| comment.strip_prefix("cardpress@"));
-        if let Some(name) = name {
-            return Ok(Some((path, name.to_owned())));
-        }
-    }
-    Ok(None)
 }
 
 #[cfg(test)]

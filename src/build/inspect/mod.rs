@@ -35,6 +35,7 @@ use super::layout::slice;
 use crate::base::{ByteLen, Interrupt, Progress};
 use crate::block::{Device, Overlay, ReadAt, Slice};
 use crate::image::table::Partition;
+use crate::plan::Marker;
 use crate::sink::disks;
 use crate::source::Cache;
 
@@ -97,6 +98,8 @@ pub struct System {
     pub release: Told<Option<Release>>,
     /// `/etc/rpi-issue`, which pi-gen writes; `None` when there is none.
     pub issue: Told<Option<Issue>>,
+    /// `/etc/cardpress-release`: what it was pressed as; `None` when there is none.
+    pub marker: Told<Option<Marker>>,
     /// `arm64` or `armhf`.
     pub architecture: Told<&'static str>,
     /// The kernels whose modules are there.
@@ -376,6 +379,7 @@ fn system(
         partition,
         release: release(look).into(),
         issue: issue(look).into(),
+        marker: carried::marker(look).into(),
         architecture: architecture(look).into(),
         kernels: look
             .list("/lib/modules")

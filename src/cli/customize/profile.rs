@@ -5,10 +5,10 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use super::Customize;
-use crate::plan::profile::Fault;
+use crate::plan::profile::{Fault, tidy};
 
 /// The name of a node for which there is none.
 const HOSTNAME: &str = "raspberrypi";
@@ -318,19 +318,4 @@ fn key(text: &str) -> String {
 fn array(values: &[String]) -> String {
     let quoted: Vec<String> = values.iter().map(|value| quoted(value)).collect();
     format!("[{}]", quoted.join(", "))
-}
-
-/// Without `.` and `..`, by the text alone.
-fn tidy(path: &Path) -> PathBuf {
-    let mut tidied = PathBuf::new();
-    for part in path.components() {
-        match part {
-            Component::CurDir => {}
-            Component::ParentDir => {
-                tidied.pop();
-            }
-            part => tidied.push(part),
-        }
-    }
-    tidied
 }

@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use crate::base::hex;
 use crate::build::diff::{Change, Changed, Content, Counts, Fact, Facts, Overview, What};
 
-use super::super::fs::show::{insert_bytes, kind_word};
+use super::super::fs::show::{facts_json, insert_bytes};
 use super::attributes;
 use crate::cli::edit::changed_lines;
 
@@ -63,22 +63,7 @@ pub(super) fn file(change: &Change, times: bool) -> String {
 }
 
 fn of_facts(Facts { stat, target }: &Facts) -> Value {
-    let object = json!({
-        "kind": kind_word(stat.kind),
-        "mode": format!("{:04o}", stat.mode),
-        "uid": stat.uid,
-        "gid": stat.gid,
-        "len_bytes": stat.len_bytes,
-        "device": stat.device.map(|(major, minor)| json!({ "major": major, "minor": minor })),
-        "modified": { "seconds": stat.modified.seconds, "nanoseconds": stat.modified.nanoseconds },
-    });
-    match (object, target) {
-        (Value::Object(mut object), Some(target)) => {
-            insert_bytes(&mut object, "target", target);
-            Value::Object(object)
-        }
-        (object, _) => object,
-    }
+    Value::Object(facts_json(stat, target.as_deref()))
 }
 
 fn of_changed(object: &mut Map<String, Value>, changed: &Changed, times: bool) {

@@ -196,11 +196,8 @@ pub(super) fn whole(base: &ImagePath, below: &[u8]) -> Vec<u8> {
 }
 
 fn found_json(path: &[u8], found: &Found) -> Value {
-    let mut object = stat_json(&found.stat);
+    let mut object = stat_json(&found.stat, found.target.as_deref());
     insert_bytes(&mut object, "path", path);
-    if let Some(target) = &found.target {
-        insert_bytes(&mut object, "target", target);
-    }
     Value::Object(object)
 }
 

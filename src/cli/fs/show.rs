@@ -125,20 +125,17 @@ impl Screen {
             _ => None,
         };
         if json || self.json {
-            let mut object = stat_json(&stat);
+            let mut object = stat_json(&stat, target.as_deref());
             object.insert("path".to_owned(), path.as_str().into());
-            match target {
-                Some(target) => insert_bytes(&mut object, "target", &target),
-                None => {
-                    let xattrs = tree.xattrs(path)?;
-                    let shown = xattrs.iter().map(|Xattr { name, value }| {
-                        let mut xattr = Map::new();
-                        insert_bytes(&mut xattr, "name", name);
-                        xattr.insert("value_hex".to_owned(), hex(value).into());
-                        Value::Object(xattr)
-                    });
-                    object.insert("xattrs".to_owned(), shown.collect());
-                }
+            if target.is_none() {
+                let xattrs = tree.xattrs(path)?;
+                let shown = xattrs.iter().map(|Xattr { name, value }| {
+                    let mut xattr = Map::new();
+                    insert_bytes(&mut xattr, "name", name);
+                    xattr.insert("value_hex".to_owned(), hex(value).into());
+                    Value::Object(xattr)
+                });
+                object.insert("xattrs".to_owned(), shown.collect());
             }
             return ui::print(&format!("{}\n", Value::Object(object)));
         }
@@ -346,34 +343,41 @@ pub(in crate::cli) fn kind_word(kind: FileKind) -> &'static str {
     }
 }
 
-pub(in crate::cli) fn stat_json(stat: &Stat) -> Map<String, Value> {
-    let time = |time: Timestamp| json!({ "seconds": time.seconds, "nanoseconds": time.nanoseconds });
-    let object = json!({
-        "kind": kind_word(stat.kind),
-        "mode": format!("{:04o}", stat.mode),
-        "uid": stat.uid,
-        "gid": stat.gid,
-        "len_bytes": stat.len_bytes,
-        "allocated_bytes": stat.allocated_bytes,
-        "device": stat.device.map(|(major, minor)| json!({ "major": major, "minor": minor })),
-        "links": stat.links,
-        "inode": stat.inode,
-        "accessed": time(stat.accessed),
-        "modified": time(stat.modified),
-        "changed": time(stat.changed),
-    });
-    match object {
-        Value::Object(object) => object,
-        _ => Map::new(),
+/// What a file is, as long as nobody looks at it or moves it.
+pub(in crate::cli) fn facts_json(stat: &Stat, target: Option<&[u8]>) -> Map<String, Value> {
+    let mut object = Map::new();
+    let mut insert = |key: &str, value: Value| object.insert(key.to_owned(), value);
+    insert("kind", kind_word(stat.kind).into());
+    insert("mode", format!("{:04o}", stat.mode).into());
+    insert("uid", stat.uid.into());
+    insert("gid", stat.gid.into());
+    insert("len_bytes", stat.len_bytes.into());
+    insert("device", stat.device.map(|(major, minor)| json!({ "major": major, "minor": minor })).into());
+    insert("modified", time_json(stat.modified));
+    if let Some(target) = target {
+        insert_bytes(&mut object, "target", target);
     }
+    object
+}
+
+pub(super) fn stat_json(stat: &Stat, target: Option<&[u8]>) -> Map<String, Value> {
+    let mut object = facts_json(stat, target);
+    let mut insert = |key: &str, value: Value| object.insert(key.to_owned(), value);
+    insert("allocated_bytes", stat.allocated_bytes.into());
+    insert("links", stat.links.into());
+    insert("inode", stat.inode.into());
+    insert("accessed", time_json(stat.accessed));
+    insert("changed", time_json(stat.changed));
+    object
+}
+
+fn time_json(time: Timestamp) -> Value {
+    json!({ "seconds": time.seconds, "nanoseconds": time.nanoseconds })
 }
 
 fn entry_json(entry: &Listed) -> Value {
-    let mut object = stat_json(&entry.stat);
+    let mut object = stat_json(&entry.stat, entry.target.as_deref());
     insert_bytes(&mut object, "name", &entry.name);
-    if let Some(target) = &entry.target {
-        insert_bytes(&mut object, "target", target);
-    }
     Value::Object(object)
 }
 

@@ -8,6 +8,7 @@ use ipnet::Ipv4Net;
 
 use super::Init;
 use super::network::{self, Network};
+use super::templates;
 use crate::cli::report::Failure;
 use crate::cli::subject::Host;
 use crate::plan::profile::Surroundings as _;
@@ -148,17 +149,19 @@ fn until<T>(
 
 fn answers(args: &Init, found: &Found, ask: Ask<'_>, say: Say<'_>) -> Result<Answers, Failure> {
     let usage = |why: String| Failure::Usage(anyhow!(why));
-    let is_template = args.template.is_some();
+    // What no option says stays as the template has it.
+    let template = args.template.as_deref().map(templates::find).transpose()?;
+    let is_template = template.is_some();
     let text = |text: &str| Ok(text.to_owned());
     let name = match &args.name {
         Some(name) => Some(name.clone()),
         None if is_template => None,
         None => Some(until(ask, say, "Name of the cluster", "home", text)?),
     };
-    let nodes = match &args.nodes {
-        Some(nodes) => Nodes::parse(nodes).map_err(|fault| usage(format!("--nodes: {fault}")))?,
-        None if is_template => Nodes::Count(1),
-        None => until(ask, say, "How many nodes, or their names", "4", Nodes::parse)?,
+    let nodes = match (&args.nodes, template) {
+        (Some(nodes), _) => Nodes::parse(nodes).map_err(|fault| usage(format!("--nodes: {fault}")))?,
+        (None, Some(template)) => template.nodes(),
+        (None, None) => until(ask, say, "How many nodes, or their names", "4", Nodes::parse)?,
     };
     let os = match &args.os {
         Some(os) => Some(os.clone()),
@@ -216,18 +219,22 @@ fn answers(args: &Init, found: &Found, ask: Ask<'_>, say: Say<'_>) -> Result<Ans
             "found `{start}`, wanted {count} addresses in a row in {subnet}, without {gateway}, which differ in the last number"
         ))
     };
-    let address_from = match (args.address_from, network::free_range(subnet, count, &taken)) {
+    let proposed = match template {
+        Some(template) => Some(template.first_in(subnet).map_err(usage)?),
+        None => network::free_range(subnet, count, &taken),
+    };
+    let address_from = match (args.address_from, proposed) {
         (Some(start), _) => is_range(start).map_err(|fault| usage(format!("--address-from: {fault}")))?,
-        (None, _) if is_template => gateway,
+        (None, Some(start)) if is_template => is_range(start).map_err(usage)?,
         (None, None) => return Err(usage(format!("found no room for {count} nodes in {subnet}"))),
         (None, Some(start)) => {
             until(ask, say, "Address of the first node", &start.to_string(), |text| is_range(address(text)?))?
         }
     };
-    let user = match &args.user {
-        Some(user) => user.clone(),
-        None if is_template => String::new(),
-        None => until(ask, say, "Account to log in as", found.user.as_deref().unwrap_or("pi"), text)?,
+    let user = match (&args.user, template) {
+        (Some(user), _) => user.clone(),
+        (None, Some(template)) => template.user().to_owned(),
+        (None, None) => until(ask, say, "Account to log in as", found.user.as_deref().unwrap_or("pi"), text)?,
     };
     let key = match (&args.ssh_key, found.keys.first()) {
         (Some(key), _) => Some(key.clone()),

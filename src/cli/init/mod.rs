@@ -30,6 +30,8 @@ Examples:
   cardpress init --yes --nodes 8 swarm.toml             asks nothing
   cardpress init --nodes control,blue,green --user ada  names of your own
   cardpress init --template docker-swarm swarm.toml     a cluster made ready
+  cardpress init --template k3s --nodes 6 --user ada    it with other nodes: the
+                                                        first keep their roles
 
 Where standard input is no terminal nothing is asked either: what no option says is proposed, taken and told. The subnet \
 and gateway are those of this machine (on Linux; elsewhere 192.168.1.0/24 is proposed), the key is one of ~/.ssh/*.pub. \
@@ -42,16 +44,15 @@ pub(super) struct Init {
     #[arg(default_value = "cluster.toml")]
     pub(super) file: PathBuf,
 
-    /// Begin with this cluster instead of bare nodes; `cluster` shows every key. How many nodes it has stands at its end,
-    /// to be edited.
-    #[arg(long, value_name = "NAME", value_parser = templates::names(), conflicts_with_all = ["nodes", "address_from", "user"])]
+    /// Begin with this cluster instead of bare nodes; `cluster` shows every key.
+    #[arg(long, value_name = "NAME", value_parser = templates::names())]
     pub(super) template: Option<String>,
 
     /// Name of the cluster, and of the folder its images go to.
     #[arg(long)]
     pub(super) name: Option<String>,
 
-    /// How many nodes, or their names with commas between them.
+    /// How many nodes, or their names with commas between them. Of a template the first ones have roles of their own.
     #[arg(long, value_name = "N|NAMES")]
     pub(super) nodes: Option<String>,
 
@@ -115,7 +116,7 @@ pub(super) fn run(args: &Init, global: &Global, ui: &Ui) -> Result<(), Failure> 
         ask::proposed(args, &found, &mut say)?
     };
     let mut text = match &args.template {
-        Some(name) => templates::filled(name, &args.file, &answers)?,
+        Some(name) => templates::find(name)?.filled(&args.file, &answers)?,
         None => starter::profile(&answers),
     };
     if args.schema {

@@ -9,6 +9,7 @@ use crate::build::inspect::{
 };
 use crate::cli::fs;
 use crate::cli::report::plural;
+use crate::plan::Marker;
 
 /// Where the values of a list begin.
 const INDENT: usize = 14;
@@ -174,6 +175,10 @@ impl Page {
             let variant = issue.variant.map_or_else(String::new, |variant| format!(" ({variant})"));
             self.value("", &format!("{}{variant}", visible(&issue.line)));
         }
+        match &system.marker {
+            Told::Known(None) => {}
+            told => self.told("pressed as", told, |marker| marker.as_ref().map_or_else(String::new, pressed)),
+        }
         self.told("architecture", &system.architecture, |architecture| {
             let kernels = system.kernels.known().filter(|kernels| !kernels.is_empty());
             let kernels = kernels.map(|kernels| {
@@ -276,6 +281,24 @@ fn release_text(release: Option<&Release>) -> String {
             visible(&format!("{name}{codename} [{id}]"))
         }
     }
+}
+
+/// `node worker1 of cluster swarm, from raspios-lite-arm64, digest 9f0c…`
+fn pressed(marker: &Marker) -> String {
+    let mut text = format!("node {}", marker.node);
+    if let Some(cluster) = &marker.cluster {
+        let _ = write!(text, " of cluster {cluster}");
+    }
+    match (&marker.base, &marker.base_digest) {
+        (Some(base), Some(digest)) => {
+            let _ = write!(text, ", from {base}, digest {digest}");
+        }
+        (Some(only), None) | (None, Some(only)) => {
+            let _ = write!(text, ", from {only}");
+        }
+        (None, None) => {}
+    }
+    visible(&text)
 }
 
 fn user(user: &User) -> String {

@@ -110,6 +110,7 @@ fn facts() -> OsFacts {
         root_uuid: Uuid::nil(),
         boot_serial: 0,
         image_len_bytes: 3 << 30,
+        digest: None,
         partitions: vec![
             partition(1, PartitionUse::Boot, 8, 512),
             partition(2, PartitionUse::Root, 520, 2552),

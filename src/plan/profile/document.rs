@@ -270,7 +270,8 @@ fn extend(reader: &mut Reader<'_>, name: &At<String>, road: &mut Road) -> Option
 }
 
 /// The path without `.` and `..`, by its text alone.
-fn tidy(path: &Path) -> PathBuf {
+#[must_use]
+pub fn tidy(path: &Path) -> PathBuf {
     let mut tidied = PathBuf::new();
     for part in path.components() {
         match part {

@@ -1,18 +1,19 @@
 //! Time zone, locale and keyboard, as `raspi-config` and Debian's own tools leave them.
 
 use super::draft::Draft;
+use super::known::{self, Unknown};
 use super::{Context, Problem};
 
 pub(super) const ZONES: &str = "/usr/share/zoneinfo";
-const LOCALE_GEN: &str = "/etc/locale.gen";
+pub(super) const LOCALE_GEN: &str = "/etc/locale.gen";
 const CONSOLE_SETUP: &str = "/etc/console-setup";
 const AFTER_TMPFILES: &str = "/etc/systemd/system/console-setup.service.d/cardpress.conf";
 
 /// `/etc/localtime` is a link into the zone files (localtime(5)); `/etc/timezone` its name, which Debian keeps.
 pub(super) fn timezone(context: &Context, draft: &mut Draft) {
     let Some(zone) = &context.settings().timezone else { return };
-    if !draft.in_image(&format!("{ZONES}/{zone}")) {
-        draft.fault(Problem::Missing { what: "time zone", name: zone.clone(), nearest: None });
+    if let Some(Unknown { name, nearest }) = known::unknown_zone(zone, draft) {
+        draft.fault(Problem::Missing { what: "time zone", name, nearest });
         return;
     }
     draft.symlink("/etc/localtime", format!("{ZONES}/{zone}"));
@@ -29,10 +30,15 @@ pub(super) fn apply(context: &Context, draft: &mut Draft) {
         draft.fault(Problem::BadValue { value, place: "locale", why: "a locale looks like `en_GB.UTF-8`" });
         return;
     }
+    let is_built_in = matches!(locale.as_str(), "C" | "POSIX" | "C.UTF-8" | "C.utf8");
+    if let Some(Unknown { name, nearest }) = known::unknown_locale(locale, draft).filter(|_| !is_built_in) {
+        draft.fault(Problem::Missing { what: "locale", name, nearest });
+        return;
+    }
     let file = if draft.in_image("/etc/locale.conf") { "/etc/locale.conf" } else { "/etc/default/locale" };
     let before = draft.text(file).unwrap_or_default();
     draft.write(file, set_assignment(&before, "LANG", locale));
-    if matches!(locale.as_str(), "C" | "POSIX" | "C.UTF-8" | "C.utf8") {
+    if is_built_in {
         return;
     }
     let Some(list) = draft.text(LOCALE_GEN) else {
@@ -94,6 +100,10 @@ pub(super) fn keyboard(context: &Context, draft: &mut Draft) {
             return;
         }
         text = set_assignment(&text, key, &format!("\"{value}\""));
+    }
+    if let Some(Unknown { name, nearest }) = known::unknown_layout(&keyboard.layout, draft) {
+        draft.fault(Problem::Missing { what: "keyboard layout", name, nearest });
+        return;
     }
     draft.write("/etc/default/keyboard", text);
     let names = draft.names(CONSOLE_SETUP);

@@ -21,7 +21,9 @@ pub(in crate::plan) mod hosts;
 mod identity;
 mod kernel;
 mod keys;
+mod known;
 mod locale;
+mod marker;
 mod network;
 mod ssh;
 mod sudo;
@@ -42,6 +44,7 @@ pub(super) use hosts::{addresses as static_addresses, names as host_names};
 pub use fault::{Fault, Faults, Problem};
 pub(super) use keys::Key;
 pub use keys::host_keys;
+pub use marker::Marker;
 pub use wanted::{more_paths, wanted_paths};
 
 /// What every section may look at.
@@ -96,6 +99,7 @@ const SECTIONS: &[(&str, Apply)] = &[
     ("module", kernel::modules),
     ("fstab", fstab::apply),
     ("cloud-init", cloud_init::apply),
+    ("marker", marker::apply),
     // What the profile says of single paths has the last word over what the sections above made of them.
     ("remove", files::removals),
     ("directory", files::directories),

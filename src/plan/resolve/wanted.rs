@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{apt, growth, locale, ssh, units, users, wizard};
+use super::{apt, growth, known, ssh, units, users, wizard};
 use crate::base::ImagePath;
 use crate::plan::{Cluster, Node, OsFacts, Settings};
 
@@ -15,6 +15,7 @@ const ALWAYS: &[&str] = &[
     "/boot/firmware/config.txt",
     "/etc/NetworkManager/system-connections",
     "/etc/adduser.conf",
+    "/etc/cardpress-release",
     "/etc/console-setup",
     "/etc/default/keyboard",
     "/etc/default/locale",
@@ -99,6 +100,7 @@ pub fn more_paths(cluster: &Cluster, facts: &OsFacts) -> Vec<ImagePath> {
             texts.extend(unit_texts(unit, facts));
         }
         add_own_homes(settings, facts, &mut paths);
+        known::more(settings, &facts.tree, &mut paths);
     }
     // `Also=` of what was asked for in the round before is known by the units it led to.
     let mut seen = BTreeSet::new();
@@ -172,7 +174,7 @@ fn add_settings(settings: &Settings, paths: &mut BTreeSet<String>) {
         paths.insert(format!("/etc/sudoers.d/010_{}-nopasswd", user.name.replace('.', "_")));
         paths.extend(user.shell.clone());
     }
-    paths.extend(settings.timezone.iter().map(|zone| format!("{}/{zone}", locale::ZONES)));
+    paths.extend(known::wanted(settings));
     paths.extend(settings.fstab.iter().map(|line| line.mount.clone()).filter(|mount| mount.starts_with('/')));
     paths.extend(settings.files.iter().map(|file| file.path.to_string()));
     paths.extend(settings.directories.iter().map(|directory| directory.path.to_string()));

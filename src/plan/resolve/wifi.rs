@@ -9,6 +9,7 @@ use sha1::Sha1;
 
 use super::draft::Draft;
 use super::hosts::{BEGIN, END, without_fence};
+use super::known::{self, Unknown};
 use super::network::{Interface, LOOKED_FOR, keyfile, netplan};
 use super::{Context, Problem};
 use crate::base::{Secret, hex};
@@ -23,6 +24,10 @@ pub(super) fn apply(context: &Context, draft: &mut Draft) {
     if !(1..=32).contains(&wifi.ssid.len()) || wifi.ssid.contains(['\0', '\n']) {
         let value = wifi.ssid.escape_debug().to_string();
         draft.fault(Problem::BadValue { value, place: "wifi.ssid", why: "a net's name has 1 to 32 bytes" });
+        return;
+    }
+    if let Some(Unknown { name, nearest }) = known::unknown_country(&wifi.country, draft) {
+        draft.fault(Problem::Missing { what: "country", name, nearest });
         return;
     }
     let psk = wifi.passphrase.as_ref().map(|key| psk(key, &wifi.ssid));

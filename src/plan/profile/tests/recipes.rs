@@ -33,6 +33,7 @@ pub(super) fn facts(codename: &str, version: u32, arch: Arch) -> OsFacts {
         root_uuid: uuid::Uuid::nil(),
         boot_serial: 1,
         image_len_bytes: 1 << 30,
+        digest: None,
         tree: Tree::default(),
     }
 }

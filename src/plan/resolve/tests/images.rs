@@ -2,7 +2,7 @@
 
 use uuid::Uuid;
 
-use crate::base::ImagePath;
+use crate::base::{ImagePath, Sha256Digest};
 use crate::plan::{
     Arch, FileFact, FirstBoot, FirstUser, Found, NetworkStack, OsFacts, Release, Tree, Variant,
 };
@@ -68,6 +68,7 @@ impl Image {
             root_uuid: ROOT_UUID,
             boot_serial: 0x1234_abcd,
             image_len_bytes: 3_000_000_000,
+            digest: Some(Sha256Digest([0xab; 32])),
             partitions: Vec::new(),
             tree: Tree::default(),
         };

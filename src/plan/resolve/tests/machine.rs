@@ -114,6 +114,188 @@ fn growing_to_less_than_the_image_or_to_part_of_a_sector_is_a_fault() {
     }
 }
 
+const ZONE_TAB: &str =
+    "# comment\nGB\t+513030-0000731\tEurope/London\nDE\t+5230+01322\tEurope/Berlin\tmost of Germany\n";
+const ISO3166: &str = "# comment\nDE\tGermany\nES\tSpain\nGB\tBritain (UK)\nJM\tJamaica\nJP\tJapan\n";
+const SUPPORTED: &str = "de_DE ISO-8859-1\nde_DE.UTF-8 UTF-8\nen_GB.UTF-8 UTF-8\nfr_FR.UTF-8 UTF-8\n";
+const LAYOUTS: &str = "! model\n  pc105           Generic\n\n! layout\n  us              English (US)\n  \
+    de              German\n  gb              English (UK)\n  latam           Spanish (Latin American)\n\n! variant\n  \
+    intl            us: English\n";
+
+fn knowing() -> Image {
+    trixie()
+        .file("/usr/share/zoneinfo/zone.tab", ZONE_TAB)
+        .file("/usr/share/zoneinfo/iso3166.tab", ISO3166)
+        .file("/usr/share/i18n/SUPPORTED", SUPPORTED)
+        .file("/usr/share/X11/xkb/rules/base.lst", LAYOUTS)
+        .file("/usr/share/X11/xkb/symbols/extra", "")
+        .directory("/usr/share/zoneinfo/America", &["Argentina"])
+        .directory("/usr/share/zoneinfo/America/Argentina", &["Salta"])
+}
+
+/// What was missing, and the nearest that there is.
+#[track_caller]
+fn missing(image: &Image, edit: impl Fn(&mut Settings)) -> Option<(&'static str, Option<String>)> {
+    let faults = resolve(&with(edit), &image.facts, &seed()).err()?;
+    match &faults.0[0].problem {
+        Problem::Missing { what, nearest, .. } => Some((what, nearest.clone())),
+        problem => panic!("{problem}"),
+    }
+}
+
+#[test]
+fn a_slip_in_a_time_zone_a_locale_a_layout_or_a_country_is_told_with_what_was_meant() {
+    let set_zone = |zone: &'static str| move |settings: &mut Settings| settings.timezone = Some(zone.into());
+    let set_locale =
+        |locale: &'static str| move |settings: &mut Settings| settings.locale = Some(locale.into());
+    let set_layout = |layout: &'static str| {
+        move |settings: &mut Settings| {
+            settings.keyboard = Some(Keyboard {
+                layout: layout.into(),
+                variant: String::new(),
+                model: None,
+                options: String::new(),
+            });
+        }
+    };
+    let set_country = |country: &'static str| {
+        move |settings: &mut Settings| {
+            settings.wifi =
+                Some(Wifi { country: country.into(), ..busy().nodes[0].settings.wifi.clone().unwrap() });
+        }
+    };
+    let image = knowing();
+    let told = |nearest: &str| Some(nearest.to_owned()).filter(|near| !near.is_empty());
+    for (zone, near) in [
+        ("Europe/Londn", "Europe/London"),
+        ("Amercia/Berlin", "Europe/Berlin"),
+        ("America/Argentina/Slata", "America/Argentina/Salta"),
+        ("America/Argentina", ""),
+        ("Antarctica/Vostok", ""),
+    ] {
+        assert_eq!(missing(&image, set_zone(zone)), Some(("time zone", told(near))), "{zone}");
+    }
+    for (locale, near) in [
+        ("en_GB.utf8", "en_GB.UTF-8"),
+        ("ne_GB.UTF-8", "en_GB.UTF-8"),
+        ("de_DE.UFT-8", "de_DE.UTF-8"),
+        ("xx", ""),
+    ] {
+        assert_eq!(missing(&image, set_locale(locale)), Some(("locale", told(near))), "{locale}");
+    }
+    for (layout, near) in [("uk", "gb"), ("german", "de"), ("germn", "de"), ("us,latm", "latam"), ("qq", "")]
+    {
+        assert_eq!(missing(&image, set_layout(layout)), Some(("keyboard layout", told(near))), "{layout}");
+    }
+    for (country, near) in [("SP", "ES"), ("JA", ""), ("EN", "")] {
+        assert_eq!(missing(&image, set_country(country)), Some(("country", told(near))), "{country}");
+    }
+    assert_eq!(missing(&image, set_zone("Europe/London")), None);
+    for known in ["C.UTF-8", "de_DE", "en_GB.UTF-8"] {
+        assert_eq!(missing(&image, set_locale(known)), None, "{known}");
+    }
+    for known in ["us,de", "extra"] {
+        assert_eq!(missing(&image, set_layout(known)), None, "{known}");
+    }
+    assert_eq!(missing(&image, set_country("JP")), None);
+    // An image without lists is believed to know them all, but for zones, which are files.
+    for edit in [&set_locale("xx_XX.UTF-8") as &dyn Fn(&mut Settings), &set_layout("qq"), &set_country("EN")]
+    {
+        assert_eq!(missing(&trixie(), edit), None);
+    }
+}
+
+#[test]
+fn lists_of_a_hostile_image_are_bounded_and_steer_no_terminal() {
+    let long = format!("GB\t0\tEurope/{}\n", "x".repeat(1 << 20));
+    let steering = "GB\t0\tEurope/Lond\u{1b}n\n";
+    let many = "GB\t0\tEurope/Paris\n".repeat(20_000);
+    for list in [long, steering.to_owned(), many + "GB\t0\tEurope/Lond\n"] {
+        let image = trixie().file("/usr/share/zoneinfo/zone.tab", &list);
+        let found = missing(&image, |settings| settings.timezone = Some(String::from("Europe/Londxn")));
+        assert_eq!(found, Some(("time zone", None)));
+    }
+}
+
+#[test]
+fn lists_are_asked_for_only_where_something_is_missing() {
+    let cluster = with(|settings| {
+        settings.timezone = Some(String::from("Europe/London"));
+        settings.locale = Some(String::from("de_DE.UTF-8"));
+    });
+    let lists = |cluster: &Cluster| {
+        let more = more_paths(cluster, &trixie().facts).into_iter().map(|path| path.to_string());
+        more.filter(|path| path.starts_with("/usr/share/")).collect::<Vec<_>>()
+    };
+    assert_eq!(lists(&cluster), [""; 0]);
+    let slips = with(|settings| {
+        settings.timezone = Some(String::from("Europe/Londn"));
+        settings.locale = Some(String::from("de_ED.UTF-8"));
+    });
+    assert_eq!(
+        lists(&slips),
+        ["/usr/share/i18n/SUPPORTED", "/usr/share/zoneinfo/Europe", "/usr/share/zoneinfo/zone.tab"]
+    );
+}
+
+const MARKER: &str = "/etc/cardpress-release";
+
+#[test]
+fn every_image_says_what_it_is() {
+    let digest = "ab".repeat(32);
+    let wanted = format!(
+        "# Pressed by cardpress; `cardpress inspect` tells it.\nCARDPRESS_NODE=\"one\"\nCARDPRESS_CLUSTER=\"swarm\"\n\
+         CARDPRESS_BASE=\"base.img\"\nCARDPRESS_BASE_DIGEST=\"{digest}\"\n"
+    );
+    for image in GENERATIONS {
+        let plan = plan(&cluster(), &image());
+        let (content, mode, owner) = plan.write(MARKER).unwrap();
+        assert_eq!(std::str::from_utf8(content.bytes()), Ok(wanted.as_str()));
+        assert_eq!((mode, owner, content.is_secret()), (Some(0o644), Some(Owner::ROOT), false));
+    }
+    let mut alone = cluster();
+    alone.nodes.truncate(1);
+    alone.name = String::from("one");
+    assert_eq!(plan(&alone, &trixie()).line(MARKER, "CARDPRESS_CLUSTER"), "");
+}
+
+#[test]
+fn the_marker_of_the_base_gives_way_whatever_it_is() {
+    let old = "CARDPRESS_NODE=old\nCARDPRESS_CLUSTER=gone\nCARDPRESS_BASE=first.img\nMORE=x\n";
+    for image in [
+        trixie().file(MARKER, old),
+        trixie().link(MARKER, "/etc/passwd"),
+        trixie().link(MARKER, "/nowhere"),
+        trixie().directory(MARKER, &["x"]),
+    ] {
+        assert_eq!(plan(&cluster(), &image).text(MARKER), plan(&cluster(), &trixie()).text(MARKER));
+        let is_plain = image.facts.tree.text(MARKER) == Some(old);
+        assert_eq!(plan(&cluster(), &image).removes(MARKER), !is_plain);
+    }
+}
+
+#[test]
+fn an_image_changed_where_it_is_keeps_the_base_that_its_marker_names() {
+    let digest = "0f".repeat(32);
+    let old = format!("CARDPRESS_NODE=old\nCARDPRESS_BASE=first.img\nCARDPRESS_BASE_DIGEST={digest}\n");
+    let mut image = trixie().file(MARKER, &old);
+    image.facts.digest = None;
+    let plan = plan(&cluster(), &image);
+    assert_eq!(plan.line(MARKER, "CARDPRESS_NODE"), "CARDPRESS_NODE=\"one\"");
+    assert_eq!(plan.line(MARKER, "CARDPRESS_BASE="), "CARDPRESS_BASE=\"first.img\"");
+    assert_eq!(plan.line(MARKER, "CARDPRESS_BASE_DIGEST"), format!("CARDPRESS_BASE_DIGEST=\"{digest}\""));
+    let mut unknown = trixie();
+    unknown.facts.digest = None;
+    assert_eq!(self::plan(&cluster(), &unknown).line(MARKER, "CARDPRESS_BASE"), "");
+}
+
+#[test]
+fn who_wants_no_marker_removes_it() {
+    let cluster = with(|settings| settings.removals = vec![MARKER.parse().unwrap()]);
+    let plan = plan(&cluster, &trixie());
+    assert!(plan.write(MARKER).is_none() && !plan.removes(MARKER));
+}
+
 #[test]
 fn the_kernel_command_line_is_edited_token_by_token() {
     let cluster = with(|settings| {
