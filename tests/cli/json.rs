@@ -292,6 +292,7 @@ fn inspect_fits_its_schema() {
         .boot("kernel8.img", "")
         .file_as("/etc/ssh/ssh_host_ed25519_key", "key", 0o600, 0)
         .file("/etc/ssh/ssh_host_ed25519_key.pub", PUBLIC_KEY)
+        .file("/etc/cardpress-release", "CARDPRESS_NODE=\"n1\"\n")
         .file_as(
             "/etc/NetworkManager/system-connections/a.nmconnection",
             "[connection]\ntype=ethernet\ninterface-name=eth0\n[ipv4]\nmethod=manual\naddress1=192.168.7.2/24\n",

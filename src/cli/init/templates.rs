@@ -270,7 +270,7 @@ mod tests {
             let rack = Rack::of(text);
             let (ones, many) = rack.parts();
             assert!(!ones.is_empty() && Range::of(value(many, "name").unwrap()).is_some(), "{name}");
-            let template = Template { text };
+            let template = Template { name, text };
             assert!(!template.user().is_empty(), "{name}");
             let first = template.first_in(SUBNET.parse().unwrap()).unwrap();
             assert_eq!(rack.filled(&template.nodes(), first).as_deref(), Ok(text), "{name}");
