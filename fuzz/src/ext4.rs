@@ -39,6 +39,11 @@ fn unpack(packed: &[u8]) -> Vec<u8> {
     bytes
 }
 
+/// The plainest of the seeds.
+pub(crate) fn plain() -> Vec<u8> {
+    unpack(PLAIN)
+}
+
 /// The seeds of a target, windows found: by what blocks begin with.
 fn seeds(part: Part) -> Vec<Seed> {
     let packed: &[&[u8]] = match part {
@@ -141,7 +146,8 @@ enum Sum {
 impl Sum {
     /// Where the checksum is, and how many bytes before it are summed; of an index also a tail of eight bytes.
     fn place(self, block: &[u8]) -> Option<(usize, usize)> {
-        let word = |at: usize| block.get(at..at + 2).map(|two| usize::from(u16::from_le_bytes([two[0], two[1]])));
+        let word =
+            |at: usize| block.get(at..at + 2).map(|two| usize::from(u16::from_le_bytes([two[0], two[1]])));
         let (at, len) = match self {
             Self::Attributes => (16, BLOCK),
             Self::Extents => {
@@ -255,7 +261,7 @@ fn fix_checksums(image: &Image) {
     put(image, 1024 + 0x3fc, &crc(!0, &superblock[..0x3fc]).to_le_bytes());
 }
 
-fn path(text: &str) -> ImagePath {
+pub(crate) fn path(text: &str) -> ImagePath {
     text.parse().unwrap()
 }
 

@@ -12,6 +12,7 @@
 pub mod ext4;
 pub mod fat;
 pub mod table;
+pub mod tar;
 
 use std::ops::Range;
 
