@@ -590,7 +590,7 @@ fn filesystems_are_made_in_bare_files_and_nowhere_else() {
     fs::File::create(&image).unwrap().set_len(64 << 20).unwrap();
     let bench = Bench { world, image };
     let run = bench.run(&["ls", "/"]);
-    assert!(run.status == 1 && run.err.contains("hint: `mkfs ext4`"), "{}", run.err);
+    assert!(run.status == 1 && run.err.contains("`cardpress fs FILE mkfs ext4`"), "{}", run.err);
     bench.world.write("local", "hello\n");
     bench.script("mkfs ext4\nset-label fresh\nput local /f\n").succeeded();
     bench.check_ext4();
