@@ -40,6 +40,7 @@ fn the_kernel_and_we_edit_filesystems_of_the_other_shapes_by_turns() {
     every_other_shape(1);
 }
 
+#[expect(clippy::print_stderr, reason = "that it was skipped")]
 fn every_other_shape(first: usize) {
     if !is_root() {
         eprintln!("skipped: mounting needs root");

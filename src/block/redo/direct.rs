@@ -84,7 +84,7 @@ fn worth_writing(
     at: u64,
     new: &[u8],
 ) -> Result<Vec<(usize, usize)>, Error> {
-    if new.chunks(BLOCK_LEN).any(|block| is_zero(block)) {
+    if new.chunks(BLOCK_LEN).any(is_zero) {
         Ok(changed_runs(&read_target(site, len_before, at, new.len())?, new))
     } else {
         Ok(vec![(0, new.len())])

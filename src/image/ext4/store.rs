@@ -245,7 +245,7 @@ impl<'d> Store<'d> {
             let len = usize::try_from(count).unwrap_or(1) * self.block_len();
             let held = held.get_mut(..len).unwrap_or_default();
             self.read_data(at, 0, held)?;
-            if !is_zero(&held) {
+            if !is_zero(held) {
                 self.write_data(at, 0, zeros.get(..len).unwrap_or_default())?;
             }
             at += count;
