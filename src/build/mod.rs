@@ -134,16 +134,13 @@ pub fn plan(cluster: &Cluster, opened: &Opened, seed: &Seed) -> Result<Vec<NodeP
     Ok(plans)
 }
 
-/// Is every node named one of the cluster's? Asked before a base image is fetched for nothing.
+/// Is there a node of this name? Asked before a base image is fetched for nothing.
 ///
 /// # Errors
 /// [`Error::NoSuchNode`]
-pub fn check_names(cluster: &Cluster, names: &[String]) -> Result<(), Error> {
-    let known = || cluster.nodes.iter().map(|node| node.name.as_str());
-    match names.iter().find(|name| !known().any(|known| known == *name)) {
-        Some(name) => Err(Error::no_such_node(name, known())),
-        None => Ok(()),
-    }
+pub fn check_name(cluster: &Cluster, name: &str) -> Result<(), Error> {
+    let known = cluster.nodes.iter().map(|node| node.name.as_str());
+    if known.clone().any(|known| known == name) { Ok(()) } else { Err(Error::no_such_node(name, known)) }
 }
 
 /// Keeps the plans of the nodes named, all when none is.

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::base::ByteLen;
 use crate::build;
 use crate::build::flash::{self, Finished, Job, Onto, What};
-use crate::plan::{Cluster, NodePlan};
+use crate::plan::NodePlan;
 use crate::sink::card::{self, Card};
 use crate::sink::disks::{self, Disk};
 use crate::sink::flash::Flashed;
@@ -193,7 +193,7 @@ impl Session<'_> {
         let profile = Path::new(profile);
         let cluster = read_profile(profile, self.ui)?;
         for name in pairs.iter().map(|(name, _)| name).chain(&self.args.nodes) {
-            check_node(&cluster, name)?;
+            build::check_name(&cluster, name)?;
         }
         // Before a long download: is this a card at all?
         let chosen = self.look_at(pairs)?;
@@ -410,13 +410,6 @@ fn pair(word: &str) -> Result<(String, PathBuf), Failure> {
         }
         _ => Err(usage(&format!("found `{word}`, wanted NODE=DEVICE such as worker1=/dev/sdb"))),
     }
-}
-
-fn check_node(cluster: &Cluster, name: &str) -> Result<(), Failure> {
-    if cluster.nodes.iter().any(|node| node.name == name) {
-        return Ok(());
-    }
-    Err(build::Error::no_such_node(name, cluster.nodes.iter().map(|node| node.name.as_str())).into())
 }
 
 fn usage(text: &str) -> Failure {

@@ -129,7 +129,7 @@ pub(super) fn prepare(
     ui: &Ui,
 ) -> Result<Prepared, Failure> {
     let cluster = read_profile(&subject.profile, ui)?;
-    build::check_names(&cluster, &subject.nodes)?;
+    subject.nodes.iter().try_for_each(|name| build::check_name(&cluster, name))?;
     let Opening { laid, seed, opened } = open_base(subject, cluster, is_archive_wanted, global, ui)?;
     let plans = build::choose(build::plan(&laid.cluster, &opened, &seed)?, &subject.nodes)?;
     Ok(Prepared { laid, seed, opened, plans })
