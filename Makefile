@@ -18,8 +18,9 @@ fmt: ## the formatter has nothing to say
 lint: ## neither has clippy
 	$(CARGO) clippy --all-targets --quiet -- -D warnings
 
+# What takes loop devices is skipped for who is not root, and says so; but not in CI, where nothing may be skipped.
 unit: ## unit, command-line and oracle tests
-	CARDPRESS_ORACLES=require $(CARGO) test --quiet
+	CARDPRESS_ORACLES=$(if $(or $(CI),$(filter 0,$(shell id -u))),require) $(CARGO) test --quiet
 
 doc: ## the documentation builds, with no broken link
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps --quiet

@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::support::loops::{Loop, may_attach};
+use crate::support::loops::Loop;
 use crate::support::shapes::{EXT4_2017, Shape};
-use crate::support::tools::{text, tool};
+use crate::support::tools::{may_attach, text, tool};
 use crate::support::world::{World, profile, small_base};
 
 /// Where the partitions of a shape begin: 4 MiB, and behind a boot partition of 36 MiB.

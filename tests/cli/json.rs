@@ -10,11 +10,11 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::support::loops::{Loop, may_attach};
+use crate::support::loops::Loop;
 use crate::support::schemas::{all, judge};
 use crate::support::server::Reply;
 use crate::support::shapes::Shape;
-use crate::support::tools::{Mount, must, text, tool};
+use crate::support::tools::{Mount, may_attach, must, text, tool};
 use crate::support::web::{FILE, Web};
 use crate::support::world::{PUBLIC_KEY, Run, World, profile, small_base};
 

@@ -8,8 +8,8 @@ use cardpress::sink::card::{Error, Options};
 use cardpress::sink::disks::{self, Disk, Obstacle};
 use cardpress::sink::{BUFFER_ALIGN, Card, Medium};
 
-use crate::support::loops::{Loop, may_attach};
-use crate::support::tools::{Mount, Workspace, run, text, tool};
+use crate::support::loops::Loop;
+use crate::support::tools::{Mount, Workspace, may_attach, run, text, tool};
 
 const MIB: u64 = 1 << 20;
 /// Loop devices say that they cannot be taken out.

@@ -7,8 +7,8 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::support::loops::{Loop, may_attach};
-use crate::support::tools::{Mount, must, text, tool, unmount};
+use crate::support::loops::Loop;
+use crate::support::tools::{Mount, may_attach, must, text, tool, unmount};
 use crate::support::world::{Run, World, profile, small_base};
 use cardpress::base::is_zero;
 

@@ -11,8 +11,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::support::loops::may_attach;
-use crate::support::tools::{Mount, must, text, tool};
+use crate::support::tools::{Mount, may_attach, must, text, tool};
 use crate::support::world::World;
 
 /// All that is compared of a file: kind, mode, owner, device, link target, content, extended attributes.

@@ -5,7 +5,7 @@ use std::path::Path;
 use cardpress::block::Memory;
 use cardpress::image::ext4::{Filesystem, NewAttributes};
 
-use crate::support::tools::{Mount, Workspace, is_root, mounted, must, run, text};
+use crate::support::tools::{Mount, Workspace, may_attach, mounted, must, run, text};
 
 const FILE: NewAttributes = NewAttributes { mode: 0o666, uid: 0, gid: 0 };
 const DIR: NewAttributes = NewAttributes { mode: 0o777, uid: 0, gid: 0 };
@@ -56,8 +56,7 @@ fn attributes(root: &Path) -> String {
 
 #[test]
 fn the_kernel_reads_the_attributes_that_we_set_and_we_those_that_it_sets() {
-    if !is_root() {
-        eprintln!("skipped: mounting needs root");
+    if !may_attach() {
         return;
     }
     let workspace = Workspace::new();
@@ -114,8 +113,7 @@ fn the_kernel_reads_the_attributes_that_we_set_and_we_those_that_it_sets() {
 
 #[test]
 fn access_control_lists_are_set_inherited_and_changed_as_by_the_kernel() {
-    if !is_root() {
-        eprintln!("skipped: mounting needs root");
+    if !may_attach() {
         return;
     }
     let workspace = Workspace::new();

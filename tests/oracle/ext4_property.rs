@@ -15,7 +15,7 @@ use super::ext4_edit::{Verdict, edit, read};
 use super::ext4_generate::{Generator, Op, Random};
 use super::ext4_model::{Fault, Flat, Kind, Model, Node, Xattrs};
 use super::ext4_shapes::{SHAPES, Shape, made};
-use crate::support::tools::is_root;
+use crate::support::tools::may_attach;
 
 /// Sequences of a normal run, of all shapes together.
 const SEQUENCES: u64 = 180;
@@ -93,12 +93,12 @@ fn torture(index: usize) {
     let first_seed = number_from("CARDPRESS_TORTURE_SEED", 1);
     let start = start(shape, index);
     let is_torture = std::env::var_os("CARDPRESS_TORTURE_SEQUENCES").is_some();
-    let is_root = is_root();
+    let may_attach = may_attach();
     let mut count = 0;
     for seed in first_seed..first_seed + sequences {
         let ops = generate(&start, index, seed);
         count += ops.len();
-        let asks_kernel = is_root && (is_torture || seed % KERNEL_EVERY == 0);
+        let asks_kernel = may_attach && (is_torture || seed % KERNEL_EVERY == 0);
         let play = |ops: &[Op]| play(shape, index, &bench, &start, ops, asks_kernel);
         if let Err(fault) = play(&ops) {
             let (ops, fault) = shrink(ops, fault, play);

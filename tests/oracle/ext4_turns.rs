@@ -23,7 +23,7 @@ use super::ext4_model::{Fault, Model};
 use super::ext4_mounted::view;
 use super::ext4_property::{compare, number_from, start};
 use super::ext4_shapes::{SHAPES, made};
-use crate::support::tools::{Mount, Workspace, is_root, run, text};
+use crate::support::tools::{Mount, Workspace, may_attach, run, text};
 
 /// Each of a sequence's turns, ours and the kernel's.
 const TURNS: u32 = 2;
@@ -40,10 +40,8 @@ fn the_kernel_and_we_edit_filesystems_of_the_other_shapes_by_turns() {
     every_other_shape(1);
 }
 
-#[expect(clippy::print_stderr, reason = "that it was skipped")]
 fn every_other_shape(first: usize) {
-    if !is_root() {
-        eprintln!("skipped: mounting needs root");
+    if !may_attach() {
         return;
     }
     let seeds = number_from("CARDPRESS_TORTURE_SEQUENCES", 0).div_ceil(400).max(1);

@@ -3,8 +3,7 @@
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
-use crate::support::loops::may_attach;
-use crate::support::tools::{Mount, must, run, text, tool};
+use crate::support::tools::{Mount, may_attach, must, run, text, tool};
 use crate::support::world::{Run, World};
 
 /// All that a tree can have. 130 characters are more than a header of tar holds, 3000 more than its prefix does.
