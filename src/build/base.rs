@@ -229,7 +229,7 @@ impl Bases<'_> {
         let (place, cache_dir) = (self.catalogue, cache.dir());
         let refresh = refresh && !offline;
         let options = Options { place, cache_dir, scope, refresh, offline, now: SystemTime::now() };
-        let loaded = catalogue::load(&options, &Online { client, interrupt }, interrupt);
+        let loaded = catalogue::load(&options, &Online { client, progress, interrupt }, interrupt);
         let catalogue = loaded.map_err(|error| Error::Catalogue(Box::new(error)))?;
         for note in &catalogue.notes {
             progress.note(&format!("warning: {note}"));

@@ -20,7 +20,7 @@ pub(super) fn load(global: &Global, ui: &Ui, scope: Scope, refresh: bool) -> Res
         now: SystemTime::now(),
     };
     let client = client(global)?;
-    let web = Online { client: &client, interrupt: &ui.interrupt };
+    let web = Online { client: &client, progress: ui, interrupt: &ui.interrupt };
     let loaded = catalogue::load(&options, &web, &ui.interrupt);
     let catalogue = loaded.map_err(|error| Failure::Other(error.into()))?;
     for note in &catalogue.notes {

@@ -21,7 +21,7 @@ use self::list::{DEPTH_MAX, ENTRIES_MAX, Found, Remote};
 use self::names::Listed;
 use self::store::Store;
 use super::net::{Client, Document};
-use crate::base::{Interrupt, Interrupted, Sha256Digest};
+use crate::base::{Interrupt, Interrupted, Progress, Sha256Digest};
 
 pub use crate::base::{Arch, Variant};
 
@@ -49,17 +49,19 @@ pub trait Web {
 }
 
 /// The real one.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Online<'o> {
     /// Fetches.
     pub client: &'o Client,
+    /// Hears of each try in vain.
+    pub progress: &'o dyn Progress,
     /// Stops it.
     pub interrupt: &'o Interrupt,
 }
 
 impl Web for Online<'_> {
     fn document(&self, url: &str, etag: Option<&str>, max_len_bytes: u64) -> Result<Document, BoxError> {
-        Ok(self.client.document(url, etag, max_len_bytes, self.interrupt)?)
+        Ok(self.client.document(url, etag, max_len_bytes, self.progress, self.interrupt)?)
     }
 }
 

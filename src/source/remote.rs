@@ -171,7 +171,7 @@ impl Fetch<'_> {
             return Ok(archive);
         }
         let Some(etag) = at.etag else { return Ok(None) };
-        match client.is_unchanged(&self.image.url, &etag, interrupt) {
+        match client.is_unchanged(&self.image.url, &etag, progress, interrupt) {
             Ok(is_unchanged) => Ok(archive.filter(|_| is_unchanged)),
             Err(net::Error::Interrupted(interrupted)) => Err(interrupted.into()),
             Err(error) => {
@@ -183,9 +183,9 @@ impl Fetch<'_> {
 
     /// The digest in the `.sha256` file beside the image, where there is one.
     fn side_digest(&self) -> Result<Option<Sha256Digest>, Error> {
-        let Tools { client, interrupt, .. } = self.tools;
+        let Tools { client, progress, interrupt, .. } = self.tools;
         let url = net::beside(&self.image.url, ".sha256")?;
-        match client.document(&url, None, sums::LEN_MAX, interrupt) {
+        match client.document(&url, None, sums::LEN_MAX, progress, interrupt) {
             Ok(net::Document::Fresh { bytes, .. }) => {
                 let text = String::from_utf8_lossy(&bytes);
                 Ok(sums::digest_of(&text, &self.image.file_name()))
@@ -200,13 +200,13 @@ impl Fetch<'_> {
 
     /// The signature beside the image, and its address, where one is wanted.
     fn signature(&self) -> Result<Option<(String, Vec<u8>)>, Error> {
-        let Tools { client, interrupt, .. } = self.tools;
+        let Tools { client, progress, interrupt, .. } = self.tools;
         if self.keys.is_none() {
             return Ok(None);
         }
         let url = net::beside(&self.image.url, SIGNATURE_SUFFIX)?;
         let shown = net::without_secrets(&url);
-        match client.document(&url, None, SIGNATURE_LEN_MAX as u64, interrupt) {
+        match client.document(&url, None, SIGNATURE_LEN_MAX as u64, progress, interrupt) {
             Ok(net::Document::Fresh { bytes, .. }) => Ok(Some((shown, bytes))),
             Ok(net::Document::Unchanged) => {
                 Err(Error::NoSignature { url: shown, status: "304, unasked".to_owned() })

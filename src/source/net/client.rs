@@ -92,9 +92,10 @@ impl Client {
         &self,
         url: &str,
         etag: &str,
+        progress: &dyn Progress,
         interrupt: &Interrupt,
     ) -> Result<bool, Error> {
-        document::is_unchanged(&self.session(url, interrupt)?, etag)
+        document::is_unchanged(&self.session(url, interrupt)?, etag, progress)
     }
 
     /// Fetches a small document, whole in memory. With the `etag` it had, it may be [`Document::Unchanged`].
@@ -106,9 +107,10 @@ impl Client {
         url: &str,
         etag: Option<&str>,
         max_len_bytes: u64,
+        progress: &dyn Progress,
         interrupt: &Interrupt,
     ) -> Result<Document, Error> {
-        document::fetch(&self.session(url, interrupt)?, etag, max_len_bytes)
+        document::fetch(&self.session(url, interrupt)?, etag, max_len_bytes, progress)
     }
 
     /// Fetches a file: appends to the partial file at `path` until it is whole, going on with what is there when the

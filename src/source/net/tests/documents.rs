@@ -5,7 +5,7 @@ use super::*;
 const LIST: &str = "/os_list.json";
 
 fn fetch(world: &World, etag: Option<&str>, max_len_bytes: u64) -> Result<Document, Error> {
-    world.client.document(&world.server.url(LIST), etag, max_len_bytes, &world.interrupt)
+    world.client.document(&world.server.url(LIST), etag, max_len_bytes, &world.seen, &world.interrupt)
 }
 
 #[test]
@@ -35,7 +35,7 @@ fn a_document_that_is_too_long_is_refused_before_it_is_read_or_as_soon_as_it_is_
 }
 
 #[test]
-fn a_document_is_tried_again_from_its_start() {
+fn a_document_is_tried_again_from_its_start_and_each_time_it_is_said_why() {
     let world = World::with(hasty());
     let body = data(LEN, 1);
     world.server.script(
@@ -49,6 +49,9 @@ fn a_document_is_tried_again_from_its_start() {
     );
     let Document::Fresh { bytes, .. } = fetch(&world, None, LEN as u64).unwrap() else { panic!() };
     assert!(bytes == body);
+    let notes = world.seen.notes();
+    assert_eq!(notes.len(), 3, "{notes:?}");
+    assert!(notes.iter().all(|note| note.contains(LIST) && note.contains("; trying again in ")), "{notes:?}");
     assert!(world.server.requests(LIST).iter().all(|request| request.range.is_none()));
 }
 
@@ -84,12 +87,12 @@ fn a_document_nobody_has_or_nobody_changed_without_being_asked_is_an_error() {
 fn a_file_is_known_to_be_unchanged_without_fetching_it() {
     let world = World::new();
     let body = data(LEN, 1);
-    let ask = |etag| world.client.is_unchanged(&world.server.url(LIST), etag, &world.interrupt);
+    let ask = |etag| world.client.is_unchanged(&world.server.url(LIST), etag, &world.seen, &world.interrupt);
     world.server.script(LIST, [Reply::status(503), Reply::file(&body).tag(TAG)]);
     assert!(ask(TAG).unwrap());
     assert!(!ask("\"old\"").unwrap());
     assert!(matches!(
-        world.client.is_unchanged(&world.server.url("/gone"), TAG, &world.interrupt),
+        world.client.is_unchanged(&world.server.url("/gone"), TAG, &world.seen, &world.interrupt),
         Err(Error::Status { .. })
     ));
 }

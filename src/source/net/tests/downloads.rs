@@ -149,7 +149,7 @@ fn offline_nothing_is_asked_and_nothing_changed() {
     let error = world.fetch().unwrap_err();
     assert!(matches!(&error, Error::Offline { url } if *url == world.server.url(FILE)), "{error}");
     assert!(matches!(
-        world.client.document(&world.server.url(FILE), None, 10, &world.interrupt),
+        world.client.document(&world.server.url(FILE), None, 10, &world.seen, &world.interrupt),
         Err(Error::Offline { .. })
     ));
     assert_eq!(world.server.all_requests(), []);
