@@ -339,12 +339,12 @@ fn in_flags(written: &Written, faults: Faults) -> Failure {
         .as_slice()
         .iter()
         .map(|fault| {
-            // What helps with a path in a profile says where such paths begin.
-            let help = fault.help.as_ref().filter(|_| !fault.message.starts_with("cannot read"));
-            // No flag sets `cluster.subnet`; the other half of the advice holds.
-            let hint = help.map(|help| help.replace("set `cluster.subnet`, or write", "write"));
-            let message = fault.message.split(", and no ").next().unwrap_or_default();
-            Some(Flaw { text: format!("{}: {message}", written.flag_of(fault)?), hint })
+            let flag = written.flag_of(fault)?;
+            let (message, help) = match &fault.alone {
+                Some(alone) => (&alone.message, &alone.help),
+                None => (&fault.message, &fault.help),
+            };
+            Some(Flaw { text: format!("{flag}: {message}"), hint: help.clone() })
         })
         .collect();
     flaws.map_or_else(|| Failure::Profile(faults), Failure::Flags)

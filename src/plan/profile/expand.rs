@@ -316,12 +316,13 @@ impl Expansion<'_, '_> {
         }
         let Some(subnet) = subnet_of(self.cluster, address) else {
             if prefix.is_none() {
-                let message =
-                    format!("found {address} without prefix, and no {} `cluster.subnet`", family(address));
-                let host = if address.is_ipv4() { "24" } else { "64" };
+                let message = format!("found {address} without prefix");
+                let prefix = if address.is_ipv4() { "24" } else { "64" };
+                let help = format!("write the prefix: `{address}/{prefix}`");
                 self.reader
-                    .fault(&written.place, message)
-                    .help(format!("set `cluster.subnet`, or write the prefix: `{address}/{host}`"));
+                    .fault(&written.place, format!("{message}, and no {} `cluster.subnet`", family(address)))
+                    .help(format!("set `cluster.subnet`, or {help}"))
+                    .alone(message, Some(help));
             }
             return IpNet::new(address, prefix?).ok();
         };

@@ -23,8 +23,19 @@ pub struct Fault {
     pub label: Option<String>,
     /// What to do about it.
     pub help: Option<String>,
+    /// Message and help for who wrote no profile but said of one node alone what it is to be; `None`: the same.
+    pub alone: Option<Alone>,
     pub(super) severity: Severity,
     pub(super) source: NamedSource<Arc<str>>,
+}
+
+/// A fault without talk of profiles and clusters.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Alone {
+    /// What is wrong.
+    pub message: String,
+    /// What to do about it.
+    pub help: Option<String>,
 }
 
 impl Fault {
@@ -153,6 +164,7 @@ pub(super) struct Draft {
     pub(super) message: String,
     pub(super) label: Option<String>,
     pub(super) help: Option<String>,
+    pub(super) alone: Option<Alone>,
 }
 
 impl Draft {
@@ -168,6 +180,12 @@ impl Draft {
         self
     }
 
+    /// The same in the terms of one node without a profile.
+    pub(super) fn alone(&mut self, message: impl Into<String>, help: Option<String>) -> &mut Self {
+        self.alone = Some(Alone { message: message.into(), help });
+        self
+    }
+
     pub(super) fn into_fault(self, severity: Severity, file: &Path, text: &Arc<str>) -> Fault {
         let whole_file = text.is_empty() || text.get(self.place.span.clone()).is_none();
         Fault {
@@ -176,6 +194,7 @@ impl Draft {
             span: (!whole_file).then_some(self.place.span),
             label: self.label,
             help: self.help,
+            alone: self.alone,
             severity,
             source: NamedSource::new(file.display().to_string(), Arc::clone(text)),
         }

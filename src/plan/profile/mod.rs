@@ -60,7 +60,7 @@ mod tests;
 use std::path::{Path, PathBuf};
 
 pub use document::tidy;
-pub use fault::{Fault, Faults};
+pub use fault::{Alone, Fault, Faults};
 pub use lay::{Laid, lay, lay_outside};
 pub(super) use layer::Layer;
 pub use reader::nearest;

@@ -348,9 +348,8 @@ impl<'a> Reader<'a> {
             Ok(bytes) => Some(bytes),
             Err(error) => {
                 let message = format!("cannot read `{}`: {error}", found.display());
-                self.fault(&path.place, message).help(
-                    "a relative path begins at the folder of the file that names it, `~/` is your home folder",
-                );
+                let help = "a relative path begins at the folder of the file that names it, `~/` is your home folder";
+                self.fault(&path.place, message.clone()).help(help).alone(message, None);
                 None
             }
         }
@@ -467,7 +466,7 @@ fn note<'d>(drafts: &'d mut Vec<Draft>, place: &Place, message: String) -> &'d m
     let known = drafts.iter().position(|draft| draft.place == *place && draft.message == message);
     let index = known.unwrap_or(drafts.len());
     if known.is_none() {
-        drafts.push(Draft { place: place.clone(), message, label: None, help: None });
+        drafts.push(Draft { place: place.clone(), message, label: None, help: None, alone: None });
     }
     &mut drafts[index]
 }
