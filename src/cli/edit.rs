@@ -4,16 +4,17 @@ use std::time::Duration;
 
 use similar::TextDiff;
 
-use crate::plan::{Action, Content, Edit, FileFact, Owner, Tree};
+use crate::plan::{Action, Content, Edit, FileFact, Owner, Tree, is_own_program};
 
 use super::style;
 
-/// The edit, indented by two, against what the image holds now.
-pub(super) fn show(edit: &Edit, tree: &Tree) -> String {
+/// The edit, indented by two, against what the image holds now; cardpress's own programs only if it is to be whole.
+pub(super) fn show(edit: &Edit, tree: &Tree, is_whole: bool) -> String {
     let (is_there, body) = match &edit.action {
         Action::WriteFile { path, content, .. } => {
             let before = tree.get(path.as_str()).and_then(|found| found.target.as_ref());
-            (before.is_some(), body(before, content))
+            let is_told = !is_whole && before.is_none() && is_own_program(content);
+            (before.is_some(), if is_told { own(content) } else { body(before, content) })
         }
         _ => (false, String::new()),
     };
@@ -53,6 +54,12 @@ fn attributes(mode: Option<u16>, owner: Option<Owner>) -> String {
     let mode = mode.map(|mode| format!(" {mode:04o}")).unwrap_or_default();
     let owner = owner.map(|Owner { uid, gid }| format!(" {uid}:{gid}")).unwrap_or_default();
     mode + &owner
+}
+
+/// A reader of many plans knows them by heart.
+fn own(program: &Content) -> String {
+    let lines = program.bytes().split(|byte| *byte == b'\n').count() - 1;
+    format!("    {}\n", painted(&format!("+… {lines} lines of cardpress's own (-v shows them)")))
 }
 
 fn body(before: Option<&FileFact>, content: &Content) -> String {

@@ -23,7 +23,8 @@ Examples:
   cardpress plan home.toml --image base.img.xz   against an image that is here
   cardpress plan home.toml --json | jq '.nodes[].edits[].path'
 
-The base image is downloaded and unpacked first, where the cache does not have it yet.";
+The base image is downloaded and unpacked first, where the cache does not have it yet. cardpress's
+own programs for the first boot are the same everywhere, and shown with -v only.";
 
 #[derive(Clone, Debug, Args)]
 #[command(after_help = HELP)]
@@ -45,7 +46,10 @@ pub(super) fn run(args: &Plan, global: &Global, ui: &Ui) -> Result<(), Failure> 
         return ui::print_object(json!({ "cluster": laid.cluster.name, "nodes": nodes }));
     }
     ui::print_painted(
-        &groups(&plans).iter().map(|group| show(group, &plans, &opened.facts.tree)).collect::<String>(),
+        &groups(&plans)
+            .iter()
+            .map(|group| show(group, &plans, &opened.facts.tree, global.verbose > 0))
+            .collect::<String>(),
     )
 }
 
@@ -109,7 +113,7 @@ fn shared<'t, T: PartialEq>(
     all
 }
 
-fn show(group: &Group<'_>, plans: &[NodePlan], tree: &Tree) -> String {
+fn show(group: &Group<'_>, plans: &[NodePlan], tree: &Tree, is_whole: bool) -> String {
     let names: Vec<&str> =
         group.nodes.iter().filter_map(|node| Some(plans.get(*node)?.node.as_str())).collect();
     let edits = format!("{} {}", group.edits.len(), plural(group.edits.len(), "edit"));
@@ -126,7 +130,7 @@ fn show(group: &Group<'_>, plans: &[NodePlan], tree: &Tree) -> String {
         text += &format!("  {} {warning}\n", style::paint(style::WARNING, "warning:"));
     }
     for edit in &group.edits {
-        text += &edit::show(edit, tree);
+        text += &edit::show(edit, tree, is_whole);
     }
     text + "\n"
 }
@@ -200,7 +204,8 @@ mod tests {
             plan("n2", &[edit("/own", "2\n"), all.clone(), pair], &["x"]),
             plan("n3", &[all, edit("/own", "3\n")], &["y"]),
         ];
-        let text: String = groups(&plans).iter().map(|group| show(group, &plans, &Tree::default())).collect();
+        let text: String =
+            groups(&plans).iter().map(|group| show(group, &plans, &Tree::default(), false)).collect();
         let text = anstream::adapter::strip_str(&text).to_string();
         assert_eq!(
             text,

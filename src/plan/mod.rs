@@ -31,6 +31,7 @@ pub use host::{HostFile, Service, host_files};
 pub use needs::BadNeeds;
 pub use recipe::{Count, Param, ParamKind, ParamValue, Params, Part, Recipe, RecipeUse};
 pub use resolve::crypt::is_hash_of;
+pub use resolve::first_boot::is_own_program;
 pub use resolve::hosts::{BEGIN as HOSTS_BEGIN, END as HOSTS_END};
 pub use resolve::{Fault, Faults, Marker, Problem, host_keys, more_paths, resolve, wanted_paths};
 pub use seed::Seed;

@@ -52,3 +52,19 @@ fn a_faulty_profile_is_drawn_with_every_fault_and_nothing_is_opened() {
     assert!(!run.err.contains("no-such-file"), "the image was looked at: {}", run.err);
     assert!(!world.path(".cardpress").exists(), "a seed was made");
 }
+
+#[test]
+fn a_plan_tells_of_cardpress_s_own_programs_in_a_line_and_shows_them_when_asked_to_say_more() {
+    let world = World::new();
+    let more = "[[defaults.first-boot]]\nname = \"hello\"\nscript = \"#!/bin/sh\\necho hello\\n\"\n";
+    world.write("cluster.toml", &profile(&[("n1", "192.168.7.11")], more));
+    let short = world.run(&["plan", "cluster.toml"]).succeeded().out;
+    let whole = world.run(&["plan", "cluster.toml", "-v"]).succeeded().out;
+    let own = "create /usr/local/lib/cardpress/first-boot 0755 0:0\n    +… ";
+    assert!(short.contains(own), "{short}");
+    assert!(short.contains("lines of cardpress's own (-v shows them)"), "{short}");
+    assert!(short.contains("    +echo hello\n"), "what the profile says is shown: {short}");
+    assert!(!short.contains("CARDPRESS_LIB"), "{short}");
+    assert!(whole.contains("    +lib=${CARDPRESS_LIB:-/usr/local/lib/cardpress}\n"), "{whole}");
+    assert!(!whole.contains("-v shows them"), "{whole}");
+}

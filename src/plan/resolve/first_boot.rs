@@ -28,6 +28,12 @@ const STATUS: &str = include_str!("../first-boot/cardpress-status");
 const DOWNLOADS: &str = include_str!("../first-boot/downloads.sh");
 const PACKAGES: &str = include_str!("../first-boot/packages.sh");
 
+/// Whether it is one of cardpress's own programs as they are, the same on every node of every profile.
+#[must_use]
+pub fn is_own_program(content: &Content) -> bool {
+    [RUNNER, STATUS].iter().any(|own| own.as_bytes() == content.bytes())
+}
+
 /// One thing to run.
 struct Step {
     name: String,

@@ -13,7 +13,7 @@ pub(in crate::plan) mod crypt;
 mod draft;
 mod fault;
 mod files;
-mod first_boot;
+pub(in crate::plan) mod first_boot;
 mod fstab;
 mod growth;
 mod hostname;
