@@ -5,7 +5,6 @@ use std::fs::{self, File};
 use std::io::Write as _;
 use std::os::unix::fs::{MetadataExt as _, symlink};
 use std::path::Path;
-use std::process::Command;
 
 use cardpress::block::Memory;
 use cardpress::image::ext4::{self, Filesystem, Recovered};
@@ -181,8 +180,7 @@ fn logged(world: &Workspace, features: &str, script: &str) -> std::path::PathBuf
     tool("mke2fs", &["-q", "-t", "ext4", "-F", "-b1024", "-O", features, text(&image), "16M"]);
     let commands = world.path("script");
     fs::write(&commands, script).unwrap();
-    let said = Command::new("debugfs").args(["-w", "-f"]).arg(&commands).arg(&image).output().unwrap();
-    assert!(said.status.success(), "{said:?}");
+    tool("debugfs", &["-w", "-f", text(&commands), text(&image)]);
     image
 }
 
