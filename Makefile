@@ -1,5 +1,7 @@
 .DEFAULT_GOAL := help
 CARGO ?= cargo
+# Where Debian keeps mke2fs and its like is not on everybody's path.
+export PATH := $(PATH):/usr/sbin:/sbin
 .PHONY: help demo test fmt lint unit oracles doc base-image boot-test cluster-test torture coverage fuzz bench dist deb clean
 
 help: ## list the targets
