@@ -55,7 +55,7 @@ bench: ## nodes, edits, unpacking, downloads: side by side with what people woul
 	$(CARGO) build --release --quiet
 	sh tests/bench/run.sh
 
-dist: ## a release archive for this machine, and its SHA-256, in target/dist
+dist: ## a release archive for this machine, and its SHA-256, in target/archives
 	sh packaging/dist.sh
 
 deb: dist ## a Debian package of the same; needs cargo-deb

@@ -1,16 +1,16 @@
 #!/bin/sh
-# A release archive and its SHA-256, in target/dist. The same source, compiler and target give the same bytes, whatever
+# A release archive and its SHA-256, in target/archives. The same source, compiler and target give the same bytes, whatever
 # the day and the folder.
 #
 #   packaging/dist.sh                   for the machine that runs this
 #   TARGET=aarch64-unknown-linux-musl   another target; its program must run here (binfmt), since it writes its pages itself
 #   CARDPRESS=FILE                      pack that program instead of building one
-#   OUT=DIR                             elsewhere than target/dist
+#   OUT=DIR                             elsewhere than target/archives
 #   SOURCE_DATE_EPOCH=SECONDS           the time of every file [default: the commit's]
 set -eu
 cd "$(dirname "$0")/.."
 top=$(pwd -P)
-out=${OUT:-target/dist}
+out=${OUT:-target/archives}
 version=$(sed -n 's/^version = "\(.*\)"$/\1/p' Cargo.toml | head -n 1)
 target=${TARGET:-$(rustc -vV | sed -n 's/^host: //p')}
 epoch=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct)}
