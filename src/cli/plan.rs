@@ -7,6 +7,7 @@ use clap::Args;
 use serde_json::json;
 
 use crate::build::EditEntry;
+use crate::plan::profile::fold;
 use crate::plan::{Edit, NodePlan, Tree};
 
 use super::args::Global;
@@ -135,50 +136,10 @@ fn show(group: &Group<'_>, plans: &[NodePlan], tree: &Tree, is_whole: bool) -> S
     text + "\n"
 }
 
-/// `worker1`, `worker2`, `worker3` as a profile writes them: `worker[1-3]`.
-fn fold(names: &[&str]) -> String {
-    let mut folded: Vec<String> = Vec::new();
-    let mut rest = names.iter().peekable();
-    while let Some(first) = rest.next() {
-        let stem = first.trim_end_matches(|c: char| c.is_ascii_digit());
-        let digits = first.get(stem.len()..).unwrap_or_default();
-        let width = if digits.starts_with('0') { digits.len() } else { 0 };
-        let mut last = digits.parse::<u32>().ok();
-        let mut count = 1;
-        while let Some(next) = last.and_then(|last| last.checked_add(1)) {
-            if rest.next_if(|name| ***name == format!("{stem}{next:0width$}")).is_none() {
-                break;
-            }
-            last = Some(next);
-            count += 1;
-        }
-        folded.push(match last {
-            Some(last) if count > 1 => format!("{stem}[{digits}-{last:0width$}]"),
-            _ => (*first).to_owned(),
-        });
-    }
-    folded.join(", ")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::plan::{Action, Content};
-
-    #[test]
-    fn names_fold_into_the_ranges_they_came_from() {
-        for (names, folded) in [
-            (&["worker1", "worker2", "worker3", "manager1"][..], "worker[1-3], manager1"),
-            (&["w08", "w09", "w10"], "w[08-10]"),
-            (&["w9", "w10"], "w[9-10]"),
-            (&["w1", "w3", "w02"], "w1, w3, w02"),
-            (&["blue", "green"], "blue, green"),
-            (&["7", "8"], "[7-8]"),
-            (&[], ""),
-        ] {
-            assert_eq!(fold(names), folded);
-        }
-    }
 
     fn edit(path: &str, text: &str) -> Edit {
         let path = path.parse().unwrap();

@@ -63,6 +63,7 @@ pub use document::tidy;
 pub use fault::{Alone, Fault, Faults};
 pub use lay::{Laid, lay, lay_outside};
 pub(super) use layer::Layer;
+pub use range::fold;
 pub use reader::nearest;
 pub use schema::{reference, schema};
 

@@ -80,6 +80,32 @@ fn split(text: &str) -> Option<(&str, &str, &str)> {
     Some((before, inner, after))
 }
 
+/// The other way round: `worker1`, `worker2`, `worker3` as a profile writes them, `worker[1-3]`; others behind commas.
+#[must_use]
+pub fn fold(names: &[&str]) -> String {
+    let mut folded: Vec<String> = Vec::new();
+    let mut rest = names.iter().peekable();
+    while let Some(first) = rest.next() {
+        let stem = first.trim_end_matches(|c: char| c.is_ascii_digit());
+        let digits = first.get(stem.len()..).unwrap_or_default();
+        let width = if digits.starts_with('0') { digits.len() } else { 0 };
+        let mut last = digits.parse::<u32>().ok();
+        let mut count = 1;
+        while let Some(next) = last.and_then(|last| last.checked_add(1)) {
+            if rest.next_if(|name| ***name == format!("{stem}{next:0width$}")).is_none() {
+                break;
+            }
+            last = Some(next);
+            count += 1;
+        }
+        folded.push(match last {
+            Some(last) if count > 1 => format!("{stem}[{digits}-{last:0width$}]"),
+            _ => (*first).to_owned(),
+        });
+    }
+    folded.join(", ")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -124,5 +150,20 @@ mod tests {
     fn padding_must_agree() {
         let wrong = Pattern::parse("w[01-100]").unwrap_err();
         assert_eq!(wrong.help.as_deref(), Some("write `[001-100]`"));
+    }
+
+    #[test]
+    fn names_fold_into_the_ranges_they_came_from() {
+        for (names, folded) in [
+            (&["worker1", "worker2", "worker3", "manager1"][..], "worker[1-3], manager1"),
+            (&["w08", "w09", "w10"], "w[08-10]"),
+            (&["w9", "w10"], "w[9-10]"),
+            (&["w1", "w3", "w02"], "w1, w3, w02"),
+            (&["blue", "green"], "blue, green"),
+            (&["7", "8"], "[7-8]"),
+            (&[], ""),
+        ] {
+            assert_eq!(fold(names), folded);
+        }
     }
 }

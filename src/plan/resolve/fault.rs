@@ -4,6 +4,7 @@ use std::fmt;
 
 use crate::base::ImagePathError;
 use crate::plan::BadNeeds;
+use crate::plan::profile::fold;
 
 /// One thing that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -127,7 +128,7 @@ pub enum Problem {
     },
 }
 
-/// All faults of all nodes, in the order of the nodes.
+/// All faults of all nodes, in the order of the nodes. Says once what is the same for several of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Faults(pub Vec<Fault>);
 
@@ -135,9 +136,23 @@ impl std::error::Error for Faults {}
 
 impl fmt::Display for Faults {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, fault) in self.0.iter().enumerate() {
+        let mut groups: Vec<(&Fault, Vec<&str>)> = Vec::new();
+        for fault in &self.0 {
+            let is_same = |known: &Fault| known.section == fault.section && known.problem == fault.problem;
+            match groups.iter_mut().find(|(known, _)| is_same(known)) {
+                Some((_, nodes)) => nodes.push(&fault.node),
+                None => groups.push((fault, vec![&fault.node])),
+            }
+        }
+        for (index, (fault, nodes)) in groups.into_iter().enumerate() {
             let separator = if index == 0 { "" } else { "\n" };
-            write!(f, "{separator}{fault}")?;
+            match nodes.as_slice() {
+                [_] => write!(f, "{separator}{fault}")?,
+                nodes => {
+                    let Fault { section, problem, .. } = fault;
+                    write!(f, "{separator}nodes `{}`, {section}: {problem}", fold(nodes))?;
+                }
+            }
         }
         Ok(())
     }

@@ -207,7 +207,11 @@ fn is_unit_name(unit: &str, draft: &mut Draft) -> bool {
 
 fn missing(unit: &str, draft: &mut Draft) {
     let names: Vec<String> = UNIT_DIRS.iter().flat_map(|dir| draft.names(dir)).collect();
-    let nearest = nearest(unit, names.iter().map(String::as_str));
+    // The suffix, which all units of a kind share, makes none of them like another.
+    let stem = unit.rfind('.').map_or(unit, |dot| &unit[..dot]);
+    let suffix = &unit[stem.len()..];
+    let stems = names.iter().filter_map(|name| name.strip_suffix(suffix));
+    let nearest = nearest(stem, stems).map(|stem| stem + suffix);
     draft.fault(Problem::Missing { what: "unit", name: unit.to_owned(), nearest });
 }
 

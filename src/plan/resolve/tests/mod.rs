@@ -254,11 +254,26 @@ fn pressing_what_was_pressed_changes_no_hosts() {
 }
 
 #[test]
-fn every_fault_of_every_node_is_told_at_once() {
+fn a_unit_that_is_not_there_is_taken_for_a_slip_only_if_its_own_name_is_like_another_s() {
+    for (unit, meant) in [("sshd.service", Some("ssh.service")), ("docker.service", None), ("ssh.sock", None)]
+    {
+        let cluster = with(|settings| settings.units_enable = vec![String::from(unit)]);
+        let told = resolve(&cluster, &trixie().facts, &seed()).unwrap_err().to_string();
+        assert_eq!(told.contains("did you mean"), meant.is_some(), "{told}");
+        assert!(told.contains(&meant.map_or_else(String::new, |meant| format!("`{meant}`"))), "{told}");
+    }
+}
+
+#[test]
+fn every_fault_of_every_node_is_told_at_once_and_what_several_have_once() {
     let mut cluster = with(|settings| settings.timezone = Some(String::from("No/Where")));
     cluster.nodes[1].settings.units_enable = vec![String::from("nope.service")];
     let faults = resolve(&cluster, &trixie().facts, &seed()).unwrap_err();
     let said: Vec<(&str, &str)> = faults.0.iter().map(|fault| (fault.node.as_str(), fault.section)).collect();
     assert_eq!(said, [("one", "timezone"), ("two", "timezone"), ("two", "service"), ("three", "timezone")]);
-    assert!(faults.to_string().starts_with("node `one`, timezone: the image has no time zone `No/Where`\n"));
+    assert_eq!(
+        faults.to_string(),
+        "nodes `one, two, three`, timezone: the image has no time zone `No/Where`\n\
+         node `two`, service: the image has no unit `nope.service`"
+    );
 }
