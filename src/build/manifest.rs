@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::base::Sha256Digest;
-use crate::plan::{Action, Cluster, Content, Edit, HostFile, OsFacts};
+use crate::plan::{Action, Cluster, Content, Edit, HostFile};
 
 /// The version of the layout of this file.
 const SCHEMA: u32 = 1;
@@ -52,7 +52,7 @@ pub struct BaseEntry {
     /// `PRETTY_NAME` of the release.
     pub release: String,
     /// `armhf` or `arm64`.
-    pub arch: String,
+    pub architecture: String,
     /// The date of the image by its own word.
     pub reference: Option<String>,
 }
@@ -146,12 +146,6 @@ impl Manifest {
     pub fn to_json(&self) -> String {
         // Strings, numbers and lists only, so this cannot fail.
         serde_json::to_string_pretty(self).unwrap_or_default() + "\n"
-    }
-}
-
-impl BaseEntry {
-    pub(super) fn release_of(facts: &OsFacts) -> (String, String, Option<String>) {
-        (facts.release.pretty_name.clone(), facts.arch.name().to_owned(), facts.release.reference.clone())
     }
 }
 

@@ -94,15 +94,15 @@ pub fn press(
             let _ = std::fs::remove_dir(folder);
         }
     })?;
-    let (release, arch, reference) = BaseEntry::release_of(&opened.facts);
+    let facts = &opened.facts;
     let base = BaseEntry {
         file: opened.name.clone(),
         sha256: opened.base.archive_sha256.map(|digest| digest.to_string()),
         len_bytes: opened.base.len_bytes,
         digest: opened.base.digests.root().to_string(),
-        release,
-        arch,
-        reference,
+        release: facts.release.pretty_name.clone(),
+        architecture: facts.arch.name().to_owned(),
+        reference: facts.release.reference.clone(),
     };
     let mut manifest = Manifest::new(&cluster.name, base);
     manifest.nodes = pressed.iter().map(|pressed| pressed.entry.clone()).collect();

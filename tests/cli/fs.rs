@@ -344,7 +344,7 @@ fn paths_of_a_disk_are_those_of_the_running_system() {
         assert_eq!(bench.ok(&["--partition", "1", "cat", "/sub/moved.txt"]), "new\nnew\n");
         assert_eq!(bench.ok(&["--partition", "2", "cat", "/etc/motd"]), "new\n");
         assert_eq!(bench.ok(&["--partition", "root", "ls", "/boot/firmware"]), "");
-        bench.refused(&["--partition", "3", "ls", "/"], 1, "no partition 3");
+        bench.refused(&["--partition", "3", "ls", "/"], 2, "no partition 3");
     }
 }
 

@@ -13,6 +13,8 @@ fn the_first_mistakes_are_answered_with_what_to_do_instead() {
         (&["plan", base], 2, "a profile is a text file"),
         (&["fs", base], 2, "such as `ls /`, or --script FILE"),
         (&["fs", "notes.txt", "ls", "/"], 1, "wanted an image"),
+        (&["fs", base, "--partition", "7", "ls", "/"], 2, "found no partition 7, only [1, 2]"),
+        (&["check", base, "--partition", "7"], 2, "found no partition 7, only [1, 2]"),
         (&["recipes", "--profile", "gone.toml"], 2, "--profile: `gone.toml` is no file"),
         (&["init", "--subnet", "ten"], 2, "wanted a network such as `192.168.1.0/24`"),
         (&["init", "--nodes", "0"], 2, "--nodes: found `0`"),

@@ -331,7 +331,7 @@ fn bullseye_since_2022_09_on_both_architectures() {
         node.ids_are_in_step("/boot");
         node.dhcpcd_is_told();
         node.keeps_its_host_keys_through_firstboot();
-        assert_eq!(node.manifest["base"]["arch"], arch);
+        assert_eq!(node.manifest["base"]["architecture"], arch);
     }
 }
 

@@ -190,7 +190,13 @@ impl Disk {
         };
         let (boot, root) = boot_and_root(&table);
         match self.part {
-            Part::Number(number) => Ok((Some(table.partition(number)?.clone()), None)),
+            Part::Number(number) => match table.partition(number) {
+                Ok(partition) => Ok((Some(partition.clone()), None)),
+                Err(table::Error::NoPartition { number, present }) => {
+                    Err(Error::NoSuchPartition { wanted: number.to_string(), present })
+                }
+                Err(error) => Err(error.into()),
+            },
             Part::Boot => Ok((Some(boot?), None)),
             Part::Root => Ok((Some(root?), None)),
             Part::System => match (root, boot) {
