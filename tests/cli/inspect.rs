@@ -492,6 +492,8 @@ fn inspect_draws_a_picture_that_stands_alone() {
     let picture = fs::read_to_string(world.path("map.svg")).unwrap();
     let document = roxmltree::Document::parse(&picture).expect("well-formed XML");
     let root = document.root_element();
+    // In percent it would be a stamp in a page.
+    assert!(root.attribute("width").unwrap().parse::<u32>().is_ok(), "{picture}");
     let child =
         |name: &str| root.children().find(|node| node.has_tag_name(("http://www.w3.org/2000/svg", name)));
     assert_eq!(child("title").unwrap().text(), Some("a <b> & c.img: 72 MiB"));

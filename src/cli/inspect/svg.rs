@@ -1,4 +1,4 @@
-//! The disk map as a picture that stands alone: as wide as there is room, legible on a phone, in light and dark.
+//! The disk map as a picture that stands alone: legible on a phone, in light and dark.
 //!
 //! Lengths across are in percent and letters in pixels, so the letters stay as they are whatever the width.
 
@@ -9,6 +9,8 @@ use crate::base::ByteLen;
 use crate::build::inspect::{Inspected, Part, Told, stretches};
 use crate::cli::fs::visible;
 
+/// Pixels, fewer where there is less room. Without a width of its own a picture in a page has 300.
+const PAGE_WIDTH: usize = 760;
 /// The width of the bar in parts; percent with one digit behind the point.
 const WIDTH: usize = 1000;
 /// A partition is at least so wide that its number fits in on a phone.
@@ -74,7 +76,7 @@ pub(super) fn draw(name: &str, inspected: &Inspected) -> String {
     let title = cut(&format!("{name}: {}", ByteLen(inspected.len_bytes)));
     let about = about(inspected);
     format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"100%\" height=\"{y}\" role=\"img\" \
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{PAGE_WIDTH}\" height=\"{y}\" role=\"img\" \
          aria-labelledby=\"title desc\">\n<title id=\"title\">{title}</title>\n<desc id=\"desc\">{about}</desc>\n\
          <style>{STYLE}</style>\n<rect class=\"page\" width=\"100%\" height=\"100%\"/>\n\
          <svg x=\"3%\" y=\"0\" width=\"94%\" height=\"{y}\" overflow=\"visible\">\n\
@@ -85,7 +87,7 @@ pub(super) fn draw(name: &str, inspected: &Inspected) -> String {
 }
 
 const STYLE: &str = "
-:root{color-scheme:light dark}
+:root{color-scheme:light dark;max-width:100%}
 .page{fill:#fff}
 text{font:14px/1.4 system-ui,-apple-system,'Segoe UI',Roboto,'Noto Sans',sans-serif;fill:#1d2129}
 .title{font-size:17px;font-weight:600}
