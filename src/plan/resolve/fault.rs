@@ -140,6 +140,8 @@ impl fmt::Display for Faults {
         for fault in &self.0 {
             let is_same = |known: &Fault| known.section == fault.section && known.problem == fault.problem;
             match groups.iter_mut().find(|(known, _)| is_same(known)) {
+                // A unit that is asked for twice is missing once.
+                Some((_, nodes)) if nodes.last() == Some(&fault.node.as_str()) => {}
                 Some((_, nodes)) => nodes.push(&fault.node),
                 None => groups.push((fault, vec![&fault.node])),
             }

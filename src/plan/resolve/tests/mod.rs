@@ -271,6 +271,8 @@ fn every_fault_of_every_node_is_told_at_once_and_what_several_have_once() {
     let faults = resolve(&cluster, &trixie().facts, &seed()).unwrap_err();
     let said: Vec<(&str, &str)> = faults.0.iter().map(|fault| (fault.node.as_str(), fault.section)).collect();
     assert_eq!(said, [("one", "timezone"), ("two", "timezone"), ("two", "service"), ("three", "timezone")]);
+    let twice = Faults([&faults.0[0]; 2].map(Clone::clone).to_vec());
+    assert_eq!(twice.to_string(), "node `one`, timezone: the image has no time zone `No/Where`");
     assert_eq!(
         faults.to_string(),
         "nodes `one, two, three`, timezone: the image has no time zone `No/Where`\n\
