@@ -58,7 +58,9 @@ bench: ## nodes, edits, unpacking, downloads: side by side with what people woul
 dist: ## a release archive for this machine, and its SHA-256, in target/archives
 	sh packaging/dist.sh
 
-deb: dist ## a Debian package of the same; needs cargo-deb
+deb: ## that, and a Debian package of the same; needs cargo-deb
+	@$(CARGO) deb --version >/dev/null 2>&1 || { echo "error: first \`cargo install --locked cargo-deb\`" >&2; exit 1; }
+	sh packaging/dist.sh
 	sh packaging/deb.sh
 
 clean: ## remove what was built and pressed
