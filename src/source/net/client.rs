@@ -95,7 +95,7 @@ impl Client {
         progress: &dyn Progress,
         interrupt: &Interrupt,
     ) -> Result<bool, Error> {
-        document::is_unchanged(&self.session(url, interrupt)?, etag, progress)
+        document::is_unchanged(&self.session(url, progress, interrupt)?, etag)
     }
 
     /// Fetches a small document, whole in memory. With the `etag` it had, it may be [`Document::Unchanged`].
@@ -110,7 +110,7 @@ impl Client {
         progress: &dyn Progress,
         interrupt: &Interrupt,
     ) -> Result<Document, Error> {
-        document::fetch(&self.session(url, interrupt)?, etag, max_len_bytes, progress)
+        document::fetch(&self.session(url, progress, interrupt)?, etag, max_len_bytes)
     }
 
     /// Fetches a file: appends to the partial file at `path` until it is whole, going on with what is there when the
@@ -133,13 +133,18 @@ impl Client {
         interrupt: &Interrupt,
     ) -> Result<Downloaded, Error> {
         let mut ending = Ending { arrival, is_whole: false };
-        let session = self.session(wanted.url, interrupt)?;
-        let downloaded = download::fetch(&session, wanted, path, arrival, progress)?;
+        let session = self.session(wanted.url, progress, interrupt)?;
+        let downloaded = download::fetch(&session, wanted, path, arrival)?;
         ending.is_whole = true;
         Ok(downloaded)
     }
 
-    fn session<'s>(&'s self, url: &str, interrupt: &'s Interrupt) -> Result<Session<'s>, Error> {
+    fn session<'s>(
+        &'s self,
+        url: &str,
+        progress: &'s dyn Progress,
+        interrupt: &'s Interrupt,
+    ) -> Result<Session<'s>, Error> {
         let url = address(url)?;
         let Some(runtime) = &self.runtime else { return Err(Error::Offline { url: shown(&url) }) };
         let mut agent = reqwest::Client::builder()
@@ -153,7 +158,7 @@ impl Client {
             agent = agent.no_proxy();
         }
         let agent = agent.build().map_err(|error| Error::Setup { reason: root_cause(&error) })?;
-        Ok(Session { shown: shown(&url), url, agent, runtime, patience: &self.patience, interrupt })
+        Ok(Session { shown: shown(&url), url, agent, runtime, patience: &self.patience, progress, interrupt })
     }
 }
 
@@ -200,6 +205,7 @@ pub(super) struct Session<'s> {
     pub(super) url: Url,
     pub(super) shown: String,
     pub(super) patience: &'s Patience,
+    pub(super) progress: &'s dyn Progress,
     pub(super) interrupt: &'s Interrupt,
     agent: reqwest::Client,
     runtime: &'s Runtime,

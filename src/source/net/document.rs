@@ -7,7 +7,6 @@ use super::client::Session;
 use super::error::{Error, Failure};
 use super::header;
 use super::retry::Retry;
-use crate::base::Progress;
 
 /// What became of a document.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,18 +26,13 @@ pub(super) fn fetch(
     session: &Session<'_>,
     etag: Option<&str>,
     max_len_bytes: u64,
-    progress: &dyn Progress,
 ) -> Result<Document, Error> {
-    until_settled(session, progress, || fetch_once(session, etag, max_len_bytes))
+    until_settled(session, || fetch_once(session, etag, max_len_bytes))
 }
 
 /// Asks for the file only if it is another one by now, and hangs up after the head of the answer.
-pub(super) fn is_unchanged(
-    session: &Session<'_>,
-    etag: &str,
-    progress: &dyn Progress,
-) -> Result<bool, Error> {
-    until_settled(session, progress, || {
+pub(super) fn is_unchanged(session: &Session<'_>, etag: &str) -> Result<bool, Error> {
+    until_settled(session, || {
         let answer = session.get(&[(IF_NONE_MATCH, etag)])?;
         match answer.status() {
             StatusCode::NOT_MODIFIED => Ok(true),
@@ -49,12 +43,8 @@ pub(super) fn is_unchanged(
 }
 
 /// Asks until there is an answer that another try would not change.
-fn until_settled<T>(
-    session: &Session<'_>,
-    progress: &dyn Progress,
-    mut ask: impl FnMut() -> Result<T, Failure>,
-) -> Result<T, Error> {
-    let mut retry = Retry::new(session.patience, &session.shown, progress, session.interrupt);
+fn until_settled<T>(session: &Session<'_>, mut ask: impl FnMut() -> Result<T, Failure>) -> Result<T, Error> {
+    let mut retry = Retry::new(session.patience, &session.shown, session.progress, session.interrupt);
     loop {
         match ask() {
             Ok(answer) => return Ok(answer),

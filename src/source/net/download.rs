@@ -52,14 +52,17 @@ pub(super) fn fetch(
     wanted: &Wanted<'_>,
     path: &Path,
     arrival: &Arrival,
-    progress: &dyn Progress,
 ) -> Result<Downloaded, Error> {
     let partial = Partial::open(path, &session.shown)?;
     let resumed_from = partial.len_bytes();
     if resumed_from > 0 {
         arrival.reached(resumed_from);
     }
-    let bar = Bar { progress, what: format!("download {}", name_of(&session.url)), started: false };
+    let bar = Bar {
+        progress: session.progress,
+        what: format!("download {}", name_of(&session.url)),
+        started: false,
+    };
     let mut job = Job {
         session,
         wanted,
@@ -71,7 +74,7 @@ pub(super) fn fetch(
         furthest: resumed_from,
         restarts: 0,
     };
-    let mut retry = Retry::new(session.patience, &session.shown, progress, session.interrupt);
+    let mut retry = Retry::new(session.patience, &session.shown, session.progress, session.interrupt);
     loop {
         let (trouble, after) = match job.fetch_once() {
             Ok(()) => return Ok(job.downloaded()),
