@@ -138,11 +138,11 @@ fn what_a_shipped_profile_puts_on_each_kind_of_node_is_as_it_was_read_last() {
 }
 
 #[track_caller]
-fn agrees(program: &str, args: &[&str]) {
-    let output = unpacked(program).args(args).output();
-    let output = output.unwrap_or_else(|error| panic!("`{program}` (run `make oracles`): {error}"));
+fn agrees(mut judge: Command, args: &[&str]) {
+    let output = judge.args(args).output();
+    let output = output.unwrap_or_else(|error| panic!("{judge:?} (run `make oracles`): {error}"));
     let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "`{program} {args:?}`: {said}");
+    assert!(output.status.success(), "{judge:?}: {said}");
 }
 
 /// The root filesystem of a node, taken out by debugfs.
@@ -236,7 +236,7 @@ fn judge(root: &Path, judged: &mut Vec<&'static str>) {
     }
     for sudoers in files_in(&root.join("etc/sudoers.d")).iter().filter(|path| !path.ends_with("README")) {
         note("sudoers");
-        agrees("visudo", &["--check", "--quiet", "--file", text(sudoers)]);
+        agrees(unpacked("visudo"), &["--check", "--quiet", "--file", text(sudoers)]);
     }
     let daemon = root.join("etc/docker/daemon.json");
     if daemon.exists() {
@@ -246,7 +246,7 @@ fn judge(root: &Path, judged: &mut Vec<&'static str>) {
     let prometheus = root.join("etc/prometheus/prometheus.yml");
     if prometheus.exists() {
         note("promtool");
-        agrees("promtool", &["check", "config", text(&prometheus)]);
+        agrees(unpacked("promtool"), &["check", "config", text(&prometheus)]);
     }
     ssh_server(root);
     note("sshd");
@@ -315,6 +315,5 @@ fn ssh_server(root: &Path) {
     fs::write(&config, all).unwrap();
     // Root's sshd asks for the user `sshd`, whom only its package would make.
     let key = root.join("etc/ssh/ssh_host_ed25519_key");
-    let said = as_nobody("sshd").args(["-T", "-f", text(&config), "-h", text(&key)]).output().unwrap();
-    assert!(said.status.success(), "sshd: {}", String::from_utf8_lossy(&said.stderr));
+    agrees(as_nobody("sshd"), &["-T", "-f", text(&config), "-h", text(&key)]);
 }

@@ -6,7 +6,8 @@ set -eu
 # program:package, as Debian names them
 wanted="e2fsck:e2fsprogs debugfs:e2fsprogs mke2fs:e2fsprogs resize2fs:e2fsprogs fsck.fat:dosfstools mkfs.fat:dosfstools
 mcopy:mtools sfdisk:fdisk xz:xz-utils gzip:gzip zstd:zstd zip:zip shellcheck:shellcheck ssh-keygen:openssh-client
-openssl:openssl zsh:zsh fish:fish groff:groff-base mandoc:mandoc systemd-analyze:systemd mkfs.xfs:xfsprogs getfattr:attr getfacl:acl script:bsdutils
+openssl:openssl zsh:zsh fish:fish groff:groff-base mandoc:mandoc systemd-analyze:systemd mkfs.xfs:xfsprogs
+getfattr:attr getfacl:acl script:bsdutils
 ssh:openssh-client ansible:ansible-core ansible-inventory:ansible-core bmaptool:bmap-tools gpg:gpg gpg-agent:gpg-agent gpgv:gpgv"
 
 PATH=$PATH:/usr/sbin:/sbin

@@ -152,9 +152,7 @@ impl Mounted {
             Command::new(mkfs).arg("-q").arg(&image).output().is_ok_and(|out| out.status.success())
         });
         if !made {
-            println!("SKIPPED: neither mkfs.xfs nor mkfs.btrfs is installed");
-            assert!(std::env::var("CARDPRESS_ORACLES").as_deref() != Ok("require"), "no mkfs");
-            return None;
+            return skipped("neither mkfs.xfs nor mkfs.btrfs is installed");
         }
         let mounted = Self::mount(tempfile::tempdir().unwrap(), &["-o", "loop", image.to_str().unwrap()])?;
         Some((mounted, store))
@@ -165,10 +163,15 @@ impl Mounted {
         if output.as_ref().is_ok_and(|output| output.status.success()) {
             return Some(Self(dir));
         }
-        println!("SKIPPED: mount {args:?} needs root and a kernel that can: {output:?}");
-        assert!(std::env::var("CARDPRESS_ORACLES").as_deref() != Ok("require"), "mount failed");
-        None
+        skipped(&format!("mount {args:?} needs root and a kernel that can: {output:?}"))
     }
+}
+
+/// Where the judges are required, nothing is skipped.
+fn skipped<T>(why: &str) -> Option<T> {
+    println!("SKIPPED: {why}");
+    assert!(std::env::var("CARDPRESS_ORACLES").as_deref() != Ok("require"), "{why}");
+    None
 }
 
 impl Drop for Mounted {
